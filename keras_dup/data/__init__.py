@@ -1,0 +1,18 @@
+"""Data sets (a folder, the built-in shapes), augmentation and batches for TensorFlow."""
+
+from keras_dup.data.augment import augment
+from keras_dup.data.files import VOID, palette, save_label_map
+from keras_dup.data.folder import Folder
+from keras_dup.data.pipeline import eval_batches, train_batches
+from keras_dup.data.shapes import Shapes
+
+__all__ = [
+    "VOID",
+    "Folder",
+    "Shapes",
+    "augment",
+    "eval_batches",
+    "palette",
+    "save_label_map",
+    "train_batches",
+]

@@ -1,0 +1,99 @@
+"""What follows the backbone: ASPP, the fusion of low-level features, and the two heads.
+
+Functions on symbolic tensors; every layer is named by its position, since checkpoints hang on the
+names. Sizes and layers are read from the paper's FLOPs (Tables 2-4), see `keras_dup.flops`.
+"""
+
+from keras import layers
+
+from keras_dup.layers import (
+    BilinearUpsampling,
+    BroadcastLike,
+    Crop,
+    Subsampling,
+)
+
+
+def aspp(x, output_stride):
+    """DeepLabv3+'s atrous spatial pyramid pooling (Chen et al. 2018): (B, h, w, any) -> 256.
+
+    A 1x1, three separable 3x3 at rates 6, 12, 18 (of stride 16; twice that at 8, half at 32) and
+    the image pooling, 256 channels each, concatenated and projected to 256. Without DeepLab's
+    dropout: a random layer inside a Keras model upsets the batch norm of its exports.
+    """
+    branches = [convolution(x, 256, name="aspp0")]
+    for i in (1, 2, 3):
+        rate = 6 * i * 16 // output_stride
+        branches.append(separable_convolution(x, 256, rate=rate, name=f"aspp{i}"))
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, name="aspp_mean")(x)
+    pooled = convolution(pooled, 256, name="aspp_pooling")
+    branches.append(BroadcastLike(name="aspp_broadcast")([pooled, x]))
+    x = layers.Concatenate(name="aspp_concat")(branches)
+    return convolution(x, 256, name="aspp_projection")
+
+
+def fuse(x, feature, name):
+    """Merges one low-level feature of the same size into x (Eq. 8): -> (B, h, w, 256).
+
+    1x1 to 48, concatenation, two separable 3x3 to 256. Several features take one such block each.
+    """
+    feature = convolution(feature, 48, name=f"fuse_{name}_projection")
+    x = layers.Concatenate(name=f"fuse_{name}_concat")([x, feature])
+    x = separable_convolution(x, 256, name=f"fuse_{name}_1")
+    return separable_convolution(x, 256, name=f"fuse_{name}_2")
+
+
+def dupsampling_decoder(x, low_level_features, stride, upsampling, channels):
+    """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
+
+    Args:
+        x: the output of `aspp`, (B, h, w, 256), at `stride`.
+        low_level_features: list of (name, feature, stride of the feature), fused in this order.
+        upsampling: the `DUpsampling` layer, of ratio `stride`.
+        channels: C~, what the last 1x1 convolution gives to `upsampling`.
+
+    Returns: (B, h*stride, w*stride, num_classes), logits.
+    """
+    for name, feature, feature_stride in low_level_features:
+        if feature_stride < stride:
+            subsampling = Subsampling(stride // feature_stride, name=f"fuse_{name}_subsampling")
+            feature = subsampling(feature)
+        x = fuse(x, feature, name)
+    return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
+
+
+def bilinear_decoder(x, low_level_features, stride, num_classes):
+    """DeepLabv3+'s decoder (Fig. 1): x goes up to the low-level feature, then bilinear.
+
+    Args: as in `dupsampling_decoder`; the features have falling strides.
+
+    Returns: (B, H', W', num_classes), logits, H' and W' at least the image's.
+    """
+    for name, feature, feature_stride in low_level_features:
+        if feature_stride < stride:
+            ratio = stride // feature_stride
+            x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
+            x = Crop(name=f"fuse_{name}_crop")([x, feature])
+            stride = feature_stride
+        x = fuse(x, feature, name)
+    scores = layers.Conv2D(num_classes, 1, name="scores")(x)
+    return BilinearUpsampling(stride, name="bilinear")(scores)
+
+
+def convolution(x, filters, *, name):
+    """1x1 convolution, batch norm, ReLU."""
+    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_conv")(x)
+    return _normalized(x, name)
+
+
+def separable_convolution(x, filters, *, rate=1, name):
+    """Depthwise 3x3 and pointwise 1x1, each with batch norm and ReLU, as DeepLab does it."""
+    x = layers.DepthwiseConv2D(
+        3, padding="same", dilation_rate=rate, use_bias=False, name=f"{name}_depthwise"
+    )(x)
+    return convolution(_normalized(x, f"{name}_depthwise"), filters, name=f"{name}_pointwise")
+
+
+def _normalized(x, name):
+    x = layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)

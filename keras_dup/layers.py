@@ -1,0 +1,252 @@
+"""The layers of the decoder: DUpsampling, the adaptive-temperature softmax, and how sizes meet.
+
+Written with `keras.ops`: the TensorFlow and the JAX backend run the same code.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class DUpsampling(keras.layers.Layer):
+    """Turns each feature vector into an r x r window of class scores (Tian et al. 2019, Sec. 3.1).
+
+        y[b, i*r + p, j*r + q, k] = sum_c x[b, i, j, c] W[c, (p*r + q)*K + k] + mean[(p*r + q)*K + k]
+
+    A 1x1 convolution with the kernel W and the bias `mean`, then `depth_to_space`.
+
+    Args:
+        num_classes: K, the number of classes.
+        ratio: r, the side of a window in pixels, at least 2; the output stride of the features.
+        projection: what `keras_dup.projection.fit` returns (anything with `matrix` (C~, r*r*K),
+            `mean` (r*r*K,), `ratio` and `num_classes`). None draws W at random with orthonormal
+            rows and a zero mean: for saved models, whose weights carry W, or for
+            `set_projection` later.
+        trainable: False keeps W and the mean as the projection gave them (the paper).
+
+    Input: (B, h, w, C~).  Output: (B, h*r, w*r, K), logits.
+
+    Raises:
+        ValueError: the projection is of another ratio, class count or number of channels.
+    """
+
+    def __init__(self, num_classes, ratio, projection=None, trainable=False, **kwargs):
+        super().__init__(trainable=trainable, **kwargs)
+        if ratio < 2:
+            raise ValueError(f"DUpsampling: ratio is {ratio}; it must be at least 2")
+        self.num_classes = num_classes
+        self.ratio = ratio
+        self.projection = projection
+        if projection is not None:
+            self._check(projection)
+
+    def build(self, input_shape):
+        channels, scores = input_shape[-1], self.ratio**2 * self.num_classes
+        if channels is None:
+            raise ValueError("DUpsampling: the number of input channels must be known")
+        matrix, mean = "orthogonal", "zeros"
+        if self.projection is not None:
+            self._check_channels(self.projection, channels)
+            # initializers, since an `assign` is lost where Keras builds symbolically
+            matrix, mean = map(_constant, (self.projection.matrix, self.projection.mean))
+        self.kernel = self.add_weight(
+            name="kernel", shape=(1, 1, channels, scores), initializer=matrix
+        )
+        self.bias = self.add_weight(name="bias", shape=(scores,), initializer=mean)
+
+    def set_projection(self, projection):
+        """Replaces W and the mean of a built layer by those of `projection`."""
+        self._check(projection)
+        self._check_channels(projection, self.kernel.shape[2])
+        self.kernel.assign(projection.matrix[None, None])
+        self.bias.assign(projection.mean)
+
+    def call(self, x):
+        x = ops.conv(x, self.kernel, padding="valid") + self.bias  # (B, h, w, r*r*K)
+        return ops.depth_to_space(x, self.ratio)  # (B, h*r, w*r, K)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        sides = [None if side is None else side * self.ratio for side in (height, width)]
+        return (batch, *sides, self.num_classes)
+
+    def get_config(self):
+        # W is a weight: what is saved needs no projection file
+        config = {"num_classes": self.num_classes, "ratio": self.ratio, "trainable": self.trainable}
+        return {**super().get_config(), **config}
+
+    def _check(self, projection):
+        theirs = (projection.ratio, projection.num_classes)
+        if theirs != (self.ratio, self.num_classes):
+            raise ValueError(
+                f"{self.name}: the projection was fitted for ratio {theirs[0]} and "
+                f"{theirs[1]} classes, the layer has ratio {self.ratio} and "
+                f"{self.num_classes} classes; fit one with ratio={self.ratio}, "
+                f"num_classes={self.num_classes}"
+            )
+
+    def _check_channels(self, projection, channels):
+        theirs = len(projection.matrix)
+        if theirs != channels:
+            raise ValueError(
+                f"{self.name}: the projection has {theirs} channels, the features have {channels}; "
+                f"fit it with channels={channels}, or build the model with channels={theirs}"
+            )
+
+
+def _constant(array):
+    return lambda shape, dtype: ops.convert_to_tensor(array.reshape(shape), dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class AdaptiveTemperatureSoftmax(keras.layers.Layer):
+    """Softmax over the last axis with a learned temperature T (Tian et al. 2019, Eq. 6).
+
+        y[k] = exp(x[k] / T) / sum_j exp(x[j] / T),    T = exp(log_temperature)
+
+    The exponential keeps T positive and lets it fall by factors: a plain T does not train
+    together with DUpsampling. Computes in float32 under mixed precision. Keep it out of weight
+    decay, `optimizer.exclude_from_weight_decay(var_names=["log_temperature"])`: decay would pull
+    T towards 1. Keras takes the logits back out of a softmax that ends a model, so
+    `SparseCategoricalCrossentropy()` on these probabilities is exact on TensorFlow; on JAX Keras
+    clips probabilities at `keras.config.epsilon()`.
+
+    Args:
+        temperature: T at the start, positive.
+
+    Input: (..., K), logits.  Output: (..., K), float32 probabilities.
+
+    Raises:
+        ValueError: temperature is not positive.
+    """
+
+    def __init__(self, temperature=1.0, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if temperature <= 0:
+            raise ValueError(f"AdaptiveTemperatureSoftmax: temperature {temperature} is not > 0")
+        self.temperature = temperature
+
+    def build(self, input_shape):
+        self.log_temperature = self.add_weight(
+            name="log_temperature",
+            shape=(),
+            initializer=keras.initializers.Constant(math.log(self.temperature)),
+        )
+
+    def call(self, x):
+        return keras.activations.softmax(x * ops.exp(-self.log_temperature))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class BilinearUpsampling(keras.layers.Layer):
+    """Bilinear interpolation between features that sit at the pixels 0, r, 2r, ...
+
+        y[b, i*r + p] = (1 - p/r) x[b, i] + (p/r) x[b, min(i + 1, h - 1)],    rows, then columns
+
+    On h*r - r + 1 rows (33 at r = 16: 513) this is DeepLab's resize with aligned corners; what
+    follows the last feature repeats it. The backbones pad so that features sit there at any size.
+
+    Args:
+        ratio: r, at least 2.
+
+    Input: (B, h, w, C).  Output: (B, h*r, w*r, C).
+    """
+
+    def __init__(self, ratio, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = ratio
+
+    def call(self, x):
+        if keras.backend.backend() == "tensorflow":
+            return self._call_tensorflow(x)
+        return self._upsample(self._upsample(x, 1), 2)
+
+    def _call_tensorflow(self, x):
+        # one kernel, known to LiteRT; `keras.ops` has no resize with aligned corners
+        import tensorflow as tf
+
+        height, width = tf.shape(x)[1] * self.ratio, tf.shape(x)[2] * self.ratio
+        x = tf.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), "SYMMETRIC")
+        y = tf.raw_ops.ResizeBilinear(images=x, size=(height + 1, width + 1), align_corners=True)
+        return tf.cast(y[:, :height, :width], x.dtype)
+
+    def _upsample(self, x, axis):
+        size = x.shape[axis]
+        following = ops.take(x, [min(i + 1, size - 1) for i in range(size)], axis=axis)
+        shares = [p / self.ratio for p in range(self.ratio)]
+        y = ops.stack([x * (1 - s) + following * s for s in shares], axis=axis + 1)
+        return ops.reshape(y, x.shape[:axis] + (size * self.ratio,) + x.shape[axis + 1 :])
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        sides = [None if side is None else side * self.ratio for side in (height, width)]
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class Subsampling(keras.layers.Layer):
+    """Every k-th row and column: `x[:, ::k, ::k]`, the downsample of Eq. 8.
+
+    On the paper's 513 grid this is bilinear downsampling with aligned corners, and at any size it
+    gives ceil(H / k) rows.
+
+    Input: (B, H, W, C).  Output: (B, ceil(H/k), ceil(W/k), C).
+    """
+
+    def __init__(self, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, x):
+        return x[:, :: self.stride, :: self.stride]
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        sides = [None if side is None else -(-side // self.stride) for side in (height, width)]
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class Crop(keras.layers.Layer):
+    """Cuts the first input to the height and width of the second: any size goes in and comes out.
+
+    Input: [(B, H', W', C), (B, H, W, any)] with H' >= H, W' >= W.  Output: (B, H, W, C).
+    """
+
+    def call(self, inputs):
+        x, like = inputs
+        return x[:, : ops.shape(like)[1], : ops.shape(like)[2]]
+
+    def compute_output_shape(self, input_shapes):
+        (batch, _, _, channels), (_, height, width, _) = input_shapes
+        return (batch, height, width, channels)
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class BroadcastLike(keras.layers.Layer):
+    """Repeats one vector an image at every position of the second input.
+
+    Input: [(B, 1, 1, C), (B, h, w, any)].  Output: (B, h, w, C).
+    """
+
+    def call(self, inputs):
+        x, like = inputs
+        return x + ops.zeros_like(like[..., :1], dtype=x.dtype)
+
+    def compute_output_shape(self, input_shapes):
+        (batch, _, _, channels), (_, height, width, _) = input_shapes
+        return (batch, height, width, channels)

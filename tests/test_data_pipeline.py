@@ -1,0 +1,329 @@
+import os
+import subprocess
+import sys
+import time
+from itertools import islice
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_dup.data import (
+    VOID,
+    Folder,
+    Shapes,
+    augment,
+    eval_batches,
+    save_label_map,
+    train_batches,
+)
+
+
+class Coded:
+    """Items of sizes of their own, whose colour tells the label: id k is (12 k, 250 - 12 k, 0)."""
+
+    num_classes = 7
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def label_map(self, i):
+        rng = np.random.default_rng(i)
+        blocks = rng.integers(0, 7, (3 + i % 3, 4), np.uint8)
+        return np.repeat(np.repeat(blocks, 20, 0), 20, 1)
+
+    def image(self, i):
+        return colours(self.label_map(i)).astype(np.uint8)
+
+
+class Numbered(Coded):
+    """One flat picture an item, grey level and label both the item's number."""
+
+    def label_map(self, i):
+        return np.full((8, 8), i, np.uint8)
+
+    def image(self, i):
+        return np.full((8, 8, 3), i, np.uint8)
+
+
+def colours(label_map):
+    label_map = np.asarray(label_map).astype(int)
+    return np.stack([12 * label_map, 250 - 12 * label_map, 0 * label_map], -1)
+
+
+def interior(label_map):
+    """Where the 5 x 5 pixels around all have one id and lie in the picture."""
+    padded = np.pad(label_map, 2, constant_values=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))
+    return windows.min((-1, -2)) == windows.max((-1, -2))
+
+
+def assert_same_batches(some, others):
+    for (image, label_map), (other_image, other_label_map) in zip(some, others, strict=True):
+        np.testing.assert_array_equal(image, other_image)
+        np.testing.assert_array_equal(label_map, other_label_map)
+
+
+# Augmentation
+
+
+def test_scale_one_without_flip_at_the_source_size_changes_nothing():
+    data = Shapes(1, size=(40, 56))
+    image, label_map = augment(
+        data.image(0), data.label_map(0), (40, 56), (0, 0), scale_range=(1.0, 1.0), flip=False
+    )
+    np.testing.assert_array_equal(image, data.image(0))
+    np.testing.assert_array_equal(label_map, data.label_map(0))
+    assert image.dtype == tf.float32 and label_map.dtype == tf.int32
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.7, 1.37, 2.0])
+def test_a_crop_of_the_whole_scaled_image_is_what_tf_image_resize_gives(scale):
+    data = Shapes(1, size=(40, 57))
+    size = round(40 * scale), round(57 * scale)
+    image, label_map = augment(
+        data.image(0), data.label_map(0), size, (0, 0), scale_range=(scale, scale), flip=False
+    )
+    # Positions differ by rounding, at most 57 * 2^-23, times steps of up to 255 between pixels.
+    np.testing.assert_allclose(image, tf.image.resize(data.image(0), size), atol=57 * 255 * 2**-22)
+    nearest = tf.image.resize(data.label_map(0)[..., None], size, method="nearest")[..., 0]
+    np.testing.assert_array_equal(label_map, nearest)
+
+
+def test_a_flip_turns_image_and_label_map_alike_and_happens_half_the_time():
+    data = Shapes(1, size=(40, 56))
+    image, label_map = data.image(0), data.label_map(0)
+    flipped = 0
+    for seed in range(100):
+        got = augment(image, label_map, (40, 56), (seed, 0), scale_range=(1.0, 1.0))
+        turn = slice(None, None, -1 if (got[1] != label_map).numpy().any() else 1)
+        flipped += turn.step == -1
+        np.testing.assert_array_equal(got[0], image[:, turn])
+        np.testing.assert_array_equal(got[1], label_map[:, turn])
+    assert 30 <= flipped <= 70  # four standard deviations
+
+
+def test_image_and_label_map_stay_aligned():
+    data = Coded(6)
+    for k in range(30):
+        image, label_map = augment(data.image(k % 6), data.label_map(k % 6), (50, 70), (1, k))
+        label_map = label_map.numpy()
+        seen = interior(label_map) & (label_map != VOID)
+        assert seen.sum() > 50
+        np.testing.assert_allclose(image.numpy()[seen], colours(label_map)[seen], atol=1e-2)
+        assert (image.numpy()[label_map == VOID] == 127).all()
+        assert set(np.unique(label_map)) <= {*np.unique(data.label_map(k % 6)), VOID}
+
+
+def test_a_crop_larger_than_the_image_is_padded_with_void_and_mid_grey():
+    image, label_map = np.full((10, 12, 3), 200, np.uint8), np.full((10, 12), 3, np.uint8)
+    corners = set()
+    for seed in range(40):
+        got, got_labels = augment(image, label_map, 20, (0, seed), scale_range=(1.0, 1.0))
+        inside = got_labels.numpy() == 3
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        assert inside.sum() == 120 and len(rows) == 10 and len(columns) == 12
+        assert (got_labels.numpy()[~inside] == VOID).all()
+        assert (got.numpy()[inside] == 200).all() and (got.numpy()[~inside] == 127).all()
+        corners.add((rows[0], columns[0]))
+    rows, columns = map(set, zip(*corners, strict=True))
+    assert {0, 10} <= rows <= set(range(11)) and {0, 8} <= columns <= set(range(9))
+
+
+def test_crops_reach_every_place_and_scales_the_whole_range():
+    label_map = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    image = np.repeat(label_map[..., None], 3, -1)
+    cut = tf.function(lambda seed: augment(image, label_map, 7, seed, (1.0, 1.0), flip=False)[1])
+    whole = tf.function(lambda seed: augment(image, label_map, 64, seed)[1])
+    firsts, widths = set(), []
+    for seed in range(300):
+        firsts.add(int(cut(tf.constant([0, seed]))[0, 0]))
+        widths.append((whole(tf.constant([seed, 1])).numpy() != VOID).any(0).sum())
+    assert firsts == {10 * row + column for row in range(4) for column in range(4)}
+    assert min(widths) == 5 and max(widths) == 20 and abs(np.mean(widths) - 12.5) < 1
+
+
+def test_the_same_seed_gives_the_same_result_and_another_a_different_one():
+    data = Coded(1)
+    draw = tf.function(lambda seed: augment(data.image(0), data.label_map(0), 48, seed))
+    once, again = draw(tf.constant([5, 6])), draw(tf.constant([5, 6]))
+    assert_same_batches([once], [again])
+    eager = augment(data.image(0), data.label_map(0), 48, (5, 6))
+    np.testing.assert_allclose(once[0], eager[0], atol=1e-3)  # the graph may fuse operations
+    for other in ([5, 7], [6, 6]):
+        assert (draw(tf.constant(other))[0] != once[0]).numpy().any()
+
+
+def test_a_crop_size_that_is_none_is_an_error():
+    data = Coded(1)
+    for crop_size in (0, (8, 0), (1, 2, 3)):
+        with pytest.raises(ValueError, match="crop_size"):
+            augment(data.image(0), data.label_map(0), crop_size, (0, 0))
+        with pytest.raises(ValueError, match="crop_size"):
+            train_batches(data, 2, crop_size)
+
+
+# Batches to train on
+
+
+def test_training_batches_have_static_shapes():
+    batches = train_batches(Coded(5), 4, (32, 48))
+    image, label_map = batches.element_spec
+    assert image.shape == (4, 32, 48, 3) and image.dtype == tf.float32
+    assert label_map.shape == (4, 32, 48) and label_map.dtype == tf.int32
+    assert train_batches(Coded(5), 4, 32).element_spec[1].shape == (4, 32, 32)
+    assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_a_stream_resumed_at_a_step_goes_on_as_if_it_had_not_stopped():
+    data = Coded(5)
+    full = list(islice(train_batches(data, 4, 32, seed=7), 8))
+    resumed = list(islice(train_batches(data, 4, 32, seed=7, start_step=3), 5))
+    assert_same_batches(full[3:], resumed)
+    other = next(iter(train_batches(data, 4, 32, seed=8)))
+    assert (other[0] != full[0][0]).numpy().any()
+
+
+def test_resuming_reads_nothing_of_what_it_skips():
+    class Counting(Coded):
+        reads = 0
+
+        def image(self, i):
+            self.reads += 1
+            return super().image(i)
+
+    data = Counting(5)
+    next(iter(train_batches(data, 2, 8, start_step=100_000)))
+    assert data.reads < 100  # a few batches ahead
+
+
+def test_every_epoch_visits_every_item_once_in_an_order_of_its_own():
+    batches = train_batches(Numbered(9), 6, 8, seed=1, scale_range=(1.0, 1.0))
+    items = np.concatenate([label_map[:, 0, 0] for _, label_map in islice(batches, 6)])
+    epochs = items.reshape(4, 9)
+    assert (np.sort(epochs, 1) == np.arange(9)).all()
+    assert len(np.unique(epochs, axis=0)) == 4
+
+
+def test_items_that_take_longer_to_read_keep_their_place():
+    class Uneven(Numbered):
+        def image(self, i):
+            time.sleep(0.02 * (i % 3 == 0))
+            return super().image(i)
+
+    batches = eval_batches(Uneven(12), size=(8, 8))  # the other paths are fused with batch()
+    assert [int(label_map[0, 0, 0]) for _, label_map in batches] == list(range(12))
+    stream = train_batches(Uneven(12), 12, 8, seed=2, scale_range=(1.0, 1.0))
+    order = np.random.default_rng((2, 0)).permutation(12)
+    np.testing.assert_array_equal(next(iter(stream))[1][:, 0, 0], order)
+
+
+def test_element_k_is_item_k_of_the_epochs_permutation_augmented_with_seed_and_k():
+    data = Coded(3)
+    images, label_maps = zip(*islice(train_batches(data, 2, 40, seed=11), 4), strict=True)
+    images, label_maps = np.concatenate(images), np.concatenate(label_maps)
+    for k in range(8):
+        i = np.random.default_rng((11, k // 3)).permutation(3)[k % 3]
+        image, label_map = augment(data.image(i), data.label_map(i), 40, (11, k))
+        np.testing.assert_array_equal(label_maps[k], label_map)
+        np.testing.assert_allclose(images[k], image, atol=1e-3)
+
+
+def test_an_empty_data_set_or_batch_is_an_error():
+    for data, batch_size in ((Coded(0), 2), (Coded(2), 0)):
+        with pytest.raises(ValueError, match="must be positive"):
+            train_batches(data, batch_size, 8)
+        with pytest.raises(ValueError, match="must be positive"):
+            eval_batches(data, batch_size)
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    for name in "ab":
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.jpg")
+        save_label_map(tmp_path / f"{name}.png", np.full((32, 32), 37 if name == "b" else 1))
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").rename(tmp_path / "images" / f"{name}.jpg")
+    return Folder(tmp_path / "images", tmp_path, num_classes=21)
+
+
+def test_a_fault_in_a_file_reaches_the_user_with_its_name(faulty):
+    for batches in (train_batches(faulty, 2, 16), eval_batches(faulty)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"b\.png: class id 37"):
+            list(islice(batches, 3))
+
+
+def test_an_image_and_a_label_map_of_different_sizes_are_an_error():
+    class Crooked(Coded):
+        def image(self, i):
+            return super().image(i)[1:]
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"item 0: image \(59, 80, 3\)"):
+        next(iter(eval_batches(Crooked(1))))
+
+
+# Batches to evaluate on
+
+
+def test_evaluation_visits_every_item_once_in_order_as_it_is():
+    data = Coded(5)
+    batches = eval_batches(data)
+    assert [spec.shape.as_list() for spec in batches.element_spec] == [
+        [1, None, None, 3],
+        [1, None, None],
+    ]
+    got = list(batches)
+    assert len(got) == 5
+    for i, (image, label_map) in enumerate(got):
+        np.testing.assert_array_equal(image[0], data.image(i))
+        np.testing.assert_array_equal(label_map[0], data.label_map(i))
+        assert image.dtype == tf.float32 and label_map.dtype == tf.int32
+
+
+def test_evaluation_in_batches_pads_with_void_and_mid_grey():
+    data = Coded(5)
+    (first, first_labels), (_, last_labels) = eval_batches(data, batch_size=3, size=(101, 90))
+    assert first.shape == (3, 101, 90, 3) and last_labels.shape == (2, 101, 90)
+    np.testing.assert_array_equal(first[0, :60, :80], data.image(0))
+    np.testing.assert_array_equal(last_labels[1, :80, :80], data.label_map(4))
+    assert (first.numpy()[0, 60:] == 127).all() and (first.numpy()[0, :, 80:] == 127).all()
+    assert (last_labels.numpy()[1, 80:] == VOID).all()
+    assert (first_labels.numpy()[:, :, 80:] == VOID).all()
+    with pytest.raises(ValueError, match="needs size"):
+        eval_batches(data, batch_size=2)
+
+
+def test_two_replicas_train_on_the_stream():
+    script = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from keras_dup.data import Shapes, eval_batches, train_batches
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+with strategy.scope():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(7, 1)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    model.compile(keras.optimizers.SGD(1e-6), loss)
+data = Shapes(6, (64, 64))
+batches = strategy.experimental_distribute_dataset(train_batches(data, 4, 32))
+parts = strategy.experimental_local_results(next(iter(batches))[1])
+whole = next(iter(train_batches(data, 4, 32)))[1]
+np.testing.assert_array_equal(np.concatenate(parts), whole)
+history = model.fit(train_batches(data, 4, 32), steps_per_epoch=3, verbose=0)
+assert np.isfinite(history.history["loss"][0])
+print("trained on", strategy.num_replicas_in_sync)
+"""
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+    )
+    assert "trained on 2" in done.stdout, done.stderr
+    assert "shard" not in done.stderr.lower(), done.stderr
