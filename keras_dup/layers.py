@@ -13,7 +13,7 @@ from keras import ops
 class DUpsampling(keras.layers.Layer):
     """Turns each feature vector into an r x r window of class scores (Tian et al. 2019, Sec. 3.1).
 
-        y[b, i*r + p, j*r + q, k] = sum_c x[b, i, j, c] W[c, (p*r + q)*K + k] + mean[(p*r + q)*K + k]
+        y[b, i*r + p, j*r + q, k] = sum_c x[b, i, j, c] W[c, n] + mean[n],    n = (p*r + q)*K + k
 
     A 1x1 convolution with the kernel W and the bias `mean`, then `depth_to_space`.
 
@@ -183,7 +183,7 @@ class BilinearUpsampling(keras.layers.Layer):
         following = ops.take(x, [min(i + 1, size - 1) for i in range(size)], axis=axis)
         shares = [p / self.ratio for p in range(self.ratio)]
         y = ops.stack([x * (1 - s) + following * s for s in shares], axis=axis + 1)
-        return ops.reshape(y, x.shape[:axis] + (size * self.ratio,) + x.shape[axis + 1 :])
+        return ops.reshape(y, (*x.shape[:axis], size * self.ratio, *x.shape[axis + 1 :]))
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

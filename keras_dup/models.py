@@ -83,7 +83,10 @@ def build(
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{backbone}_{decoder}")
-    _load(model, backbone, weights)
+    if str(weights).endswith(".weights.h5"):
+        model.load_weights(weights)
+    elif weights is not None:
+        load_backbone(model, backbone, weights)
     return model
 
 
@@ -137,24 +140,19 @@ def _strides(image, features):
     return {name: side // shape[1] for name, shape in shapes.items()}
 
 
-def _load(model, backbone, weights):
+def load_backbone(model, backbone, weights):
+    """Gives the variables of the backbone in `model` the values of shipped weights ("imagenet").
+
+    Raises:
+        ValueError: the project ships no such weights for this backbone.
+    """
     shipped = PRESETS[backbone]["weights"]
-    if weights is None:
-        return
-    if weights in shipped:
-        _assign(model, _shipped(shipped[weights]))
-    elif str(weights).endswith(".weights.h5"):
-        model.load_weights(weights)
-    else:
+    if weights not in shipped:
         raise ValueError(
             f"build: weights={weights!r} for {backbone}; give the path of a .weights.h5"
             + "".join(f' or "{name}"' for name in shipped)
         )
-
-
-def _assign(model, path):
-    """Assigns every variable of the backbone from an archive {variable path: array}."""
-    with np.load(path) as archive:
+    with np.load(_shipped(shipped[weights])) as archive:
         for variable in model.variables:
             if variable.path in archive:
                 variable.assign(archive[variable.path])

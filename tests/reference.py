@@ -10,7 +10,9 @@ def dupsampling(x, matrix, mean, ratio, num_classes):
     for b, i, j in np.ndindex(batch, height, width):
         for p, q, k in np.ndindex(ratio, ratio, num_classes):
             column = (p * ratio + q) * num_classes + k
-            score = sum(float(v) * float(m) for v, m in zip(x[b, i, j], matrix[:, column]))
+            score = sum(
+                float(v) * float(m) for v, m in zip(x[b, i, j], matrix[:, column], strict=True)
+            )
             y[b, i * ratio + p, j * ratio + q, k] = score + mean[column]
     return y
 
@@ -33,3 +35,58 @@ def bilinear_upsampling(x, ratio):
         lower = (1 - q) * x[:, below, j] + q * x[:, below, right]
         y[:, row, column] = (1 - p) * upper + p * lower
     return y
+
+
+def label_windows(label_map, ratio, num_classes, ignore_class):
+    """(H, W) -> list of ((r*r*C,) one-hot, is it void throughout), void taken from the nearest."""
+    valid = [p for p in np.ndindex(label_map.shape) if label_map[p] != ignore_class]
+    (height, width), windows = label_map.shape, []
+    for top, left in np.ndindex(-(-height // ratio), -(-width // ratio)):
+        v, void = np.zeros((ratio, ratio, num_classes)), True
+        for p, q in np.ndindex(ratio, ratio):
+            i, j = top * ratio + p, left * ratio + q
+            void = void and (i >= height or j >= width or label_map[i, j] == ignore_class)
+            i, j = min(i, height - 1), min(j, width - 1)
+            nearest = min(valid, key=lambda at: (at[0] - i) ** 2 + (at[1] - j) ** 2)
+            v[p, q, label_map[nearest]] = 1
+        windows.append((v.ravel(), void))
+    return windows
+
+
+def label_pca(label_maps, ratio, num_classes, ignore_class):
+    """Tian et al. 2019, Eq. 3, dense -> eigenvalues (falling), eigenvectors as rows, mean."""
+    windows = [w for y in label_maps for w in label_windows(y, ratio, num_classes, ignore_class)]
+    v = np.array([one_hot for one_hot, void in windows if not void])
+    mean = v.mean(0)
+    values, vectors = np.linalg.eigh((v - mean).T @ (v - mean) / len(v))
+    return values[::-1], vectors.T[::-1], mean
+
+
+def mean_iou(label_maps, predicted, ignore_class):
+    """Over the classes that occur in the label maps, void pixels left out."""
+    pairs = np.array(
+        [
+            (true[p], guess[p])
+            for true, guess in zip(label_maps, predicted, strict=True)
+            for p in np.ndindex(true.shape)
+            if true[p] != ignore_class
+        ]
+    )
+    true, guess = pairs.T
+    return np.mean(
+        [np.sum((true == k) & (guess == k)) / np.sum((true == k) | (guess == k)) for k in set(true)]
+    )
+
+
+def iou(pairs, num_classes, void):
+    """IoU per class over (truth, prediction) label maps, None where the class is in neither."""
+    result = []
+    for k in range(num_classes):
+        both = either = 0
+        for truth, prediction in pairs:
+            for t, p in zip(truth.ravel(), prediction.ravel(), strict=True):
+                if t != void:
+                    both += t == k and p == k
+                    either += t == k or p == k
+        result.append(both / either if either else None)
+    return result

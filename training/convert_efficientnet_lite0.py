@@ -1,4 +1,4 @@
-"""Converts ImageNet weights of EfficientNet-Lite0 into saved_models/efficientnet_lite0_imagenet.npz.
+"""Converts ImageNet weights of EfficientNet-Lite0 to saved_models/, for `weights="imagenet"`.
 
     python -m training.convert_efficientnet_lite0 efficientnet_lite0_imagenet.npz \
         [--images a.jpg b.jpg ...]

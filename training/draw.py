@@ -1,5 +1,6 @@
 """Pictures to look at: image, truth, prediction and difference side by side."""
 
+import csv
 import pathlib
 
 import numpy as np
@@ -35,6 +36,25 @@ def comparison(models, dataset, path, count=6):
     for title in models:
         titles += [title, f"{title}: wrong"]
     save(grid(rows, titles, dataset.class_names), path)
+
+
+def curves(log, path):
+    """Draws loss and mIoU of training and validation over the epochs of a log.csv."""
+    import matplotlib.figure
+
+    with open(log, newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = [int(row["epoch"]) + 1 for row in rows]
+    figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "miou"), strict=True):
+        for name, label in ((key, "training"), (f"val_{key}", "validation")):
+            axes.plot(epochs, [float(row[name]) for row in rows], marker=".", label=label)
+        axes.set(xlabel="epoch", ylabel="mIoU" if key == "miou" else key)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    path = pathlib.Path(path)
+    figure.savefig(path.with_name(f"part.{path.name}"), dpi=110)
+    path.with_name(f"part.{path.name}").replace(path)
 
 
 def colours(label_map):

@@ -198,7 +198,8 @@ def finish(model, recipe, val_data, output):
     _write_json(report, output / "report.json")
     print(evaluate.table(report))
     draw.predictions(model, val_data, output / "predictions.png")
-    print(f"report.json, model.keras and predictions.png are in {output}")
+    draw.curves(output / "log.csv", output / "curves.png")
+    print(f"report.json, model.keras, predictions.png and curves.png are in {output}")
     return report
 
 
@@ -218,6 +219,8 @@ def _projection(recipe, train_data, output):
             ignore_class=data.VOID,
         )
         fitted.save(path)
+        explained = 100 * fitted.explained_variance_ratio.sum()
+        print(f"{path}: {recipe.channels} channels, {explained:.2f} % of the labels' variance")
     return keras_dup.projection.load(path)
 
 

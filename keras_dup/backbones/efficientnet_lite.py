@@ -5,6 +5,7 @@ EfficientNet-B0 (Tan and Le 2019, Table 1). Batch norm has epsilon 1e-3; the inp
 (image - 127) / 128.
 """
 
+import keras
 from keras import layers
 
 # kernel size, stride, expansion, filters, units
@@ -29,9 +30,10 @@ def efficientnet_lite0(image, output_stride=16):
 
 
 def efficientnet_lite0_classifier():
-    """EfficientNet-Lite0 with its ImageNet head. (B, H, W, 3) in 0..255 -> (B, 1000) probabilities."""
-    import keras
+    """EfficientNet-Lite0 with its ImageNet head.
 
+    Input: (B, H, W, 3) in 0..255.  Output: (B, 1000) probabilities.
+    """
     image = keras.Input((None, None, 3))
     x = efficientnet_lite0(image, output_stride=32)["last"]
     x = _convolution(x, layers.Conv2D, 1, filters=1280, name="head")

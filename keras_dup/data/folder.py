@@ -84,6 +84,14 @@ class Folder:
         self.label_map(i)
 
 
+def mask_files(masks, names=None):
+    """Returns the paths of a folder of masks alone, for a projection; arguments as in `Folder`."""
+    files = _files_by_stem(masks, _MASK_ENDINGS)
+    stems = sorted(files if names is None else _read(names))
+    _check_pairs(stems, files, masks, "mask")
+    return [files[stem] for stem in stems]
+
+
 def _files_by_stem(folder, endings):
     folder = Path(folder)
     if not folder.is_dir():

@@ -1,7 +1,7 @@
 """The demo: the built-in shapes, small pictures, minutes on a laptop's CPU.
 
-    python -m training.train training/recipes/shapes.py
-    python -m training.train training/recipes/shapes.py decoder=bilinear --output training/runs/b
+python -m training.train training/recipes/shapes.py
+python -m training.train training/recipes/shapes.py decoder=bilinear --output training/runs/b
 """
 
 from training.recipe import Recipe

@@ -1,0 +1,34 @@
+"""What the README shows runs: its Python is executed, its commands exist."""
+
+import pathlib
+import re
+
+import pytest
+
+README = pathlib.Path("README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = [text for language, text in BLOCKS if language == "python"]
+    assert len(code.splitlines()) <= 25 and "model.fit(" in code
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "served/shapes/1/saved_model.pb").exists()
+    assert (tmp_path / "shapes.tflite").exists()
+
+
+def test_the_commands_of_the_readme_exist():
+    commands = "".join(text for language, text in BLOCKS if language == "sh")
+    targets = re.findall(r"^(\w+):", pathlib.Path("Makefile").read_text(), re.M)
+    assert set(re.findall(r"^make (\w+)", commands, re.M)) <= set(targets)
+    for name in re.findall(r"training/recipes/\w+\.py", commands):
+        assert pathlib.Path(name).exists()
+    for name in re.findall(r"-m (training\.\w+)", commands):
+        assert pathlib.Path(name.replace(".", "/") + ".py").exists()
+
+
+def test_the_readme_names_every_file_of_the_flow_that_exists():
+    for name in re.findall(r"`((?:keras_dup|training)/[\w/.]+)`", README):
+        assert pathlib.Path(name).exists(), name
