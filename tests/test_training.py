@@ -11,7 +11,8 @@ import pytest
 import reference
 import tensorflow as tf
 
-from keras_dup import data
+import keras_dup
+from keras_dup import data, layers
 from training import demo, draw, evaluate, recipe, train
 
 TINY = recipe.Recipe(
@@ -19,8 +20,6 @@ TINY = recipe.Recipe(
     num_classes=7,
     train_count=8,
     val_count=2,
-    backbone="efficientnet_lite0",
-    low_level_features=("b2u2c3",),
     channels=8,
     crop_size=(32, 32),
     batch_size=4,
@@ -30,18 +29,36 @@ TINY = recipe.Recipe(
 )
 
 
-def weights(output):
-    return keras.models.load_model(output / "model.keras", compile=False).get_weights()
+def small_build(num_classes, output_stride, projection, **_):
+    """In place of `models.build`: one convolution and the paper's head, quick to trace."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    x = keras.layers.Conv2D(8, output_stride, output_stride, padding="same")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(projection.channels, 1, name="compressed")(x)
+    x = layers.DUpsampling(num_classes, output_stride, projection, name="dupsampling")(x)
+    x = layers.Crop()([x, image])
+    return keras.Model(image, layers.AdaptiveTemperatureSoftmax(name="softmax")(x))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(keras_dup.models, "build", small_build)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An uninterrupted run of TINY: its folder and its report."""
     output = tmp_path_factory.mktemp("runs") / "whole"
-    return output, train.train(TINY, output)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_dup.models, "build", small_build)
+        return output, train.train(TINY, output)
 
 
-@pytest.mark.slow
+def weights(output):
+    return keras.models.load_model(output / "model.keras", compile=False).get_weights()
+
+
 def test_a_run_leaves_report_logs_and_pictures(finished):
     output, report = finished
     assert json.loads((output / "report.json").read_text()) == report
@@ -53,8 +70,7 @@ def test_a_run_leaves_report_logs_and_pictures(finished):
     assert not list(output.glob("part.*"))
 
 
-@pytest.mark.slow
-def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, tmp_path):
+def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, quick, tmp_path):
     def ctrl_c(self, batch, logs=None):
         if train._number(self.model.optimizer.iterations) == 2:  # before the third, mid-epoch
             os.kill(os.getpid(), signal.SIGINT)
@@ -70,18 +86,19 @@ def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, 
         np.testing.assert_array_equal(resumed, whole)
 
 
-@pytest.mark.slow
-def test_two_replicas_train_as_one_does(finished, tmp_path):
+def test_two_replicas_train_as_one_does(finished, quick):
     # equal up to float32 sums in another order, without void, whose share may differ
     config = dataclasses.replace(TINY, weight_decay=4e-5)
-    fitted = train.keras_dup.projection.load(finished[0] / "projection.npz")
+    fitted = keras_dup.projection.load(finished[0] / "projection.npz")
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
     label_maps = np.random.default_rng(1).integers(0, 7, (4, 32, 32))
     batches = tf.data.Dataset.from_tensors((images, label_maps)).unbatch().repeat().batch(4)
     results = []
-    for devices in (["cpu:0"], ["cpu:0", "cpu:1"]):
+    for devices, count in (("cpu:0",), 1), ((), 2):
         keras.utils.set_random_seed(0)
-        with tf.distribute.MirroredStrategy(devices).scope():
+        strategy = train.strategy(devices)
+        assert strategy.num_replicas_in_sync == count
+        with strategy.scope():
             model = train.compiled(config, fitted)
             model.fit(batches, steps_per_epoch=3, verbose=0)
         results.append(model.get_weights())
@@ -153,10 +170,10 @@ def test_the_folder_of_a_recipe_is_the_users(tmp_path):
 
 
 def test_evaluation_equals_the_slow_confusion_matrix():
-    shapes = data.Shapes(3, (24, 40))
+    shapes = data.Shapes(3, (32, 40))
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(7, 1, activation="softmax")(image))
-    report = evaluate.evaluate(model, shapes)
+    report = evaluate.evaluate(evaluate.predictor(model), shapes)
     predictions = [model(shapes.image(i)[None].astype("float32")).numpy()[0] for i in range(3)]
     truths = [shapes.label_map(i) for i in range(3)]
     pairs = [(t, p.argmax(-1)) for t, p in zip(truths, predictions, strict=True)]

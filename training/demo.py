@@ -14,12 +14,12 @@ import pathlib
 import keras
 
 from keras_dup import export
-from training import draw
+from training import draw, evaluate
 from training.recipe import datasets, load
 from training.train import RAW, RUNS, train
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
-DECODERS = ("bilinear", "dupsampling")
+DECODERS = ("bilinear", "dupsampling")  # the last is exported
 
 
 def main(arguments=None):
@@ -28,20 +28,20 @@ def main(arguments=None):
     parser.add_argument("--output", type=pathlib.Path, default=RUNS / "demo")
     arguments = parser.parse_args(arguments)
     recipe = load(RECIPE, arguments.overrides)
-    output, reports, models = arguments.output, {}, {}
+    output, reports, predictors = arguments.output, {}, {}
     for decoder in DECODERS:
         print(f"\n{decoder}: {recipe.steps} steps on {recipe.train_count} drawn pictures")
         reports[decoder] = train(dataclasses.replace(recipe, decoder=decoder), output / decoder)
         if reports[decoder] is None:
             return  # interrupted
-        models[decoder] = keras.models.load_model(output / decoder / "model.keras", compile=False)
+        model = keras.models.load_model(output / decoder / "model.keras", compile=False)
+        predictors[decoder] = evaluate.predictor(model)
     val_data = datasets(recipe)[1]
     print("\nexports of the DUpsampling model, compared with Keras on drawn pictures")
     images = [val_data.image(i) for i in range(4)]
-    model = models["dupsampling"]
     export.saved_model(model, output / "saved_model", images=images)
     export.litert(model, output / "model.tflite", input_size=recipe.crop_size, images=images)
-    draw.comparison(models, val_data, output / "comparison.png")
+    draw.comparison(predictors, val_data, output / "comparison.png")
     print(summary(reports))
     print(f"\npicture: {output / 'comparison.png'}")
 

@@ -7,39 +7,33 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_dup import data
-from training import evaluate
 
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 
 
-def predictions(model, dataset, path, count=6):
-    """Draws `count` images, evenly spread over the data set: image, truth, prediction, wrong."""
-    comparison({"prediction": model}, dataset, path, count)
+def comparison(predictors, dataset, path, count=6):
+    """Draws image and truth, then what each of {title: predictor} gives and where it is wrong.
 
-
-def comparison(models, dataset, path, count=6):
-    """Draws image and truth, then the prediction of each of {title: model} and where it is wrong.
-
-    Wrong pixels are red, void ones white; a legend of the classes is below.
+    `count` images, evenly spread over the data set. Wrong pixels are red, void ones white; a
+    legend of the classes is below.
     """
-    predict = {title: evaluate.predictor(model) for title, model in models.items()}
     rows = []
     for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
         image, truth = dataset.image(i), dataset.label_map(i)
         row = [image, colours(truth)]
-        for function in predict.values():
+        for function in predictors.values():
             label_map = function(image[None].astype("float32")).numpy()[0]
             row += [colours(label_map), difference(truth, label_map)]
         rows.append(row)
     titles = ["image", "truth"]
-    for title in models:
+    for title in predictors:
         titles += [title, f"{title}: wrong"]
     save(grid(rows, titles, dataset.class_names), path)
 
 
 def curves(log, path):
-    """Draws loss and mIoU of training and validation over the epochs of a log.csv."""
+    """Draws loss and mIoU over the epochs of a log.csv, of training, and of validation if there."""
     import matplotlib.figure
 
     with open(log, newline="") as file:
@@ -48,7 +42,8 @@ def curves(log, path):
     figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2), ("loss", "miou"), strict=True):
         for name, label in ((key, "training"), (f"val_{key}", "validation")):
-            axes.plot(epochs, [float(row[name]) for row in rows], marker=".", label=label)
+            if name in rows[0]:
+                axes.plot(epochs, [float(row[name]) for row in rows], marker=".", label=label)
         axes.set(xlabel="epoch", ylabel="mIoU" if key == "miou" else key)
         axes.grid(alpha=0.3)
         axes.legend()

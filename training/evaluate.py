@@ -17,14 +17,18 @@ from tqdm import tqdm
 from keras_dup import data
 
 
-def evaluate(model, dataset):
-    """Runs the model on every image by itself.
+def evaluate(predict, dataset):
+    """Runs a model on every image by itself.
+
+    Args:
+        predict: `predictor(model)`.
+        dataset: a data set of `keras_dup.data`.
 
     Returns:
         {"miou", "pixel_accuracy", "iou": {class name: IoU or None}, "images"}; mIoU is the mean
         over the classes that are present in truth or prediction, as in the paper.
     """
-    counts = confusion_matrix(model, dataset).astype(float)
+    counts = confusion_matrix(predict, dataset).astype(float)
     right, union = np.diag(counts), counts.sum(0) + counts.sum(1) - np.diag(counts)
     present = union > 0
     iou = right[present] / union[present]
@@ -38,11 +42,10 @@ def evaluate(model, dataset):
     }
 
 
-def confusion_matrix(model, dataset):
+def confusion_matrix(predict, dataset):
     """(K, K) counts of pixels: row = truth, column = prediction; void left out."""
     size = dataset.num_classes
     counts = np.zeros((size, size), np.int64)
-    predict = predictor(model)
     for image, label_map in tqdm(data.eval_batches(dataset), "evaluating", total=len(dataset)):
         truth, prediction = label_map.numpy()[0], predict(image).numpy()[0]
         valid = truth != data.VOID
@@ -76,7 +79,7 @@ def main():
 
     recipe = Recipe(**json.loads((run / "recipe.json").read_text()))
     model = keras.models.load_model(run / "model.keras", compile=False)
-    print(table(evaluate(model, datasets(recipe)[1])))
+    print(table(evaluate(predictor(model), datasets(recipe)[1])))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ weights of an uninterrupted one.
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -43,14 +44,19 @@ def train(recipe, output):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.dtype_policy)
     projection = _projection(recipe, train_data, output)
-    strategy = tf.distribute.MirroredStrategy(recipe.devices or None)
-    with strategy.scope():
+    with strategy(recipe.devices).scope():
         model = compiled(recipe, projection)
         step = resume(model, output / CHECKPOINT)
     if step < recipe.steps and not fit(model, recipe, train_data, val_data, output, step):
         print(f"stopped; the same command goes on from {output / CHECKPOINT}")
         return None
     return finish(model, recipe, val_data, output)
+
+
+@functools.cache
+def strategy(devices):
+    """MirroredStrategy over devices, () for all; one a process: two would mix up their messages."""
+    return tf.distribute.MirroredStrategy(devices or None)
 
 
 def compiled(recipe, projection=None):
@@ -111,6 +117,7 @@ def resume(model, checkpoint):
 def fit(model, recipe, train_data, val_data, output, step):
     """Trains from `step` to the last step, an epoch a call; returns whether it got there."""
     callbacks = [
+        Validation(evaluate.predictor(model), val_data),  # first: the others log what it finds
         keras.callbacks.CSVLogger(output / "log.csv", append=True),
         keras.callbacks.TensorBoard(output / "tensorboard"),
         Checkpoint(output / CHECKPOINT),
@@ -126,7 +133,6 @@ def fit(model, recipe, train_data, val_data, output, step):
                 steps_per_epoch=end - step,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
-                validation_data=data.eval_batches(val_data),
                 callbacks=callbacks,
                 verbose=1 if sys.stdout.isatty() else 2,
             )
@@ -134,6 +140,22 @@ def fit(model, recipe, train_data, val_data, output, step):
     except Interrupted:
         return False
     return True
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds val_miou and val_pixel_accuracy, at source size, to the logs of an epoch.
+
+    Not `validation_data`: under `MirroredStrategy` that fails on batches of one image, and images
+    of different sizes make no larger batch.
+    """
+
+    def __init__(self, predict, val_data):
+        super().__init__()
+        self.predict, self.val_data = predict, val_data
+
+    def on_epoch_end(self, epoch, logs=None):
+        report = evaluate.evaluate(self.predict, self.val_data)
+        logs.update({f"val_{key}": report[key] for key in ("miou", "pixel_accuracy")})
 
 
 class Interrupted(Exception):
@@ -188,8 +210,9 @@ def finish(model, recipe, val_data, output):
     """Evaluates and draws the trained model, writes model.keras and report.json."""
     model.save(output / "part.keras")
     (output / "part.keras").replace(output / "model.keras")
+    predict = evaluate.predictor(model)
     report = {
-        **evaluate.evaluate(model, val_data),
+        **evaluate.evaluate(predict, val_data),
         "steps": recipe.steps,
         "multiply_adds": keras_dup.flops.count(model, recipe.crop_size),
     }
@@ -197,7 +220,7 @@ def finish(model, recipe, val_data, output):
         report["temperature"] = math.exp(_number(model.get_layer("softmax").log_temperature))
     _write_json(report, output / "report.json")
     print(evaluate.table(report))
-    draw.predictions(model, val_data, output / "predictions.png")
+    draw.comparison({"prediction": predict}, val_data, output / "predictions.png")
     draw.curves(output / "log.csv", output / "curves.png")
     print(f"report.json, model.keras, predictions.png and curves.png are in {output}")
     return report
