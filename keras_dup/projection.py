@@ -16,9 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, eigsh
 from tqdm import tqdm
+
+from keras_dup.windows import cut_windows, distinct, id_type, keys, read_windows
 
 _CHUNK = 4096  # windows worked on at once, bounds the memory
 _FIELDS = ("matrix", "mean", "explained_variance_ratio", "num_classes", "ratio", "ignore_class")
@@ -65,9 +67,9 @@ def count_windows(label_maps, num_classes, ratio, ignore_class=255, verbose=Fals
     """
     _check_arguments(num_classes, ratio)
     counts = Counter()
-    windows = _all_windows(label_maps, num_classes, ratio, ignore_class, verbose, total)
+    windows = read_windows(label_maps, num_classes, ratio, ignore_class, verbose, total)
     for ids, void in windows:
-        counts.update(_keys(ids[~void.all(1)]))
+        counts.update(keys(ids[~void.all(1)]))
     return counts
 
 
@@ -76,7 +78,7 @@ def fit_counts(counts, num_classes, ratio, channels, ignore_class=255, verbose=F
     _check_arguments(num_classes, ratio, channels)
     if not counts:
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
-    windows, weights = _distinct(counts, _id_type(num_classes))
+    windows, weights = distinct(counts, id_type(num_classes))
     if channels >= len(windows):
         raise _too_many_channels(channels, len(windows) - 1, f"{len(windows)} distinct windows")
     values, vectors, mean = _principal(windows, weights, num_classes, ratio, channels, verbose)
@@ -138,7 +140,7 @@ class LabelProjection:
         Void is filled in as in `fit`; a window that is void throughout becomes zeros, the mean.
         Raises ValueError for a label map that is not (H, W) integers of 0..C-1 and void.
         """
-        ids, void = _windows(
+        ids, void = cut_windows(
             label_map, self.num_classes, self.ratio, self.ignore_class, "label map"
         )
         rows = np.concatenate([self._compress(part) for part in _chunks(ids)])
@@ -225,9 +227,9 @@ def reconstruction_miou(projection, label_maps, verbose=False, total=None):
     """
     c, r = projection.num_classes, projection.ratio
     counts = Counter()
-    for ids, void in _all_windows(label_maps, c, r, projection.ignore_class, verbose, total):
-        counts.update(_keys(np.concatenate([ids, void], axis=1, dtype=ids.dtype)))
-    windows, weights = _distinct(counts, _id_type(c))
+    for ids, void in read_windows(label_maps, c, r, projection.ignore_class, verbose, total):
+        counts.update(keys(np.concatenate([ids, void], axis=1, dtype=ids.dtype)))
+    windows, weights = distinct(counts, id_type(c))
     confusion = np.zeros((c, c))
     bar = tqdm(total=len(windows), desc="reconstructing", unit=" windows", disable=not verbose)
     for part, weight in zip(_chunks(windows, 512), _chunks(weights, 512), strict=True):
@@ -248,61 +250,6 @@ def _mean_iou(confusion):
         raise ValueError("every pixel of every label map is void")
     union = true + confusion.sum(0) - confusion.diagonal()
     return float((confusion.diagonal()[true > 0] / union[true > 0]).mean())
-
-
-def _all_windows(label_maps, num_classes, ratio, ignore_class, verbose, total):
-    """Yields `_windows` of each label map."""
-    read = 0
-    bar = tqdm(label_maps, "reading", total, unit=" label maps", disable=not verbose)
-    for read, label_map in enumerate(bar, 1):
-        yield _windows(label_map, num_classes, ratio, ignore_class, f"label map {read - 1}")
-    if not read:
-        raise ValueError("no label maps: the iterable is empty (or was used up before)")
-
-
-def _windows(label_map, num_classes, ratio, ignore_class, name):
-    """(H, W) class ids -> (n, r*r) class ids, void filled in, and (n, r*r) where it was void."""
-    ids = np.asarray(label_map)
-    if ids.ndim != 2 or ids.size == 0 or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(
-            f"{name} has shape {ids.shape} and type {ids.dtype}; (H, W) of integer class ids is "
-            "expected (read a palette PNG without converting it to colours)"
-        )
-    void = np.zeros(ids.shape, bool) if ignore_class is None else ids == ignore_class
-    wrong = ((ids < 0) | (ids >= num_classes)) & ~void
-    if wrong.any():
-        raise ValueError(
-            f"{name} has class id {ids[wrong][0]}; 0..{num_classes - 1} "
-            f"(num_classes={num_classes}) and {ignore_class} (ignore_class) are expected"
-        )
-    ids = _fill_void(ids, void).astype(_id_type(num_classes))
-    padding = [(0, -size % ratio) for size in ids.shape]
-    ids = np.pad(ids, padding, mode="edge")
-    void = np.pad(void, padding, constant_values=True)
-    return _cut(ids, ratio), _cut(void, ratio)
-
-
-def _fill_void(ids, void):
-    """Gives void pixels the label of the nearest valid one; class 0 if there is none. (H, W)."""
-    if void.all():  # no nearest one: the transform would give places outside
-        return np.zeros_like(ids)
-    if not void.any():
-        return ids
-    # The nearest valid pixel is never outside the box around all void by more than one pixel.
-    (top, bottom), (left, right) = (np.flatnonzero(void.any(i))[[0, -1]] for i in (1, 0))
-    box = slice(max(top - 1, 0), bottom + 2), slice(max(left - 1, 0), right + 2)
-    nearest = ndimage.distance_transform_edt(void[box], return_distances=False, return_indices=True)
-    filled = ids.copy()
-    rows, columns = nearest[:, void[box]]
-    filled[void] = ids[box][rows, columns]
-    return filled
-
-
-def _cut(pixels, ratio):
-    """(h*r, w*r) -> (h*w, r*r), windows row by row."""
-    h, w = (size // ratio for size in pixels.shape)
-    windows = pixels.reshape(h, ratio, w, ratio).swapaxes(1, 2)
-    return windows.reshape(h * w, ratio * ratio)
 
 
 def _principal(windows, weights, num_classes, ratio, channels, verbose):
@@ -368,23 +315,8 @@ def _signs(vectors):
     return np.sign(vectors[first, np.arange(vectors.shape[1])])
 
 
-def _keys(windows):
-    return windows.view(f"V{windows.shape[1] * windows.itemsize}")[:, 0].tolist()
-
-
-def _distinct(counts, id_type):
-    """Counter -> (n, ...) ids and (n,) counts, sorted: the order of reading cannot matter."""
-    keys = sorted(counts)
-    windows = np.frombuffer(b"".join(keys), id_type).reshape(len(keys), -1)
-    return windows, np.array([counts[key] for key in keys], np.float64)
-
-
 def _chunks(array, size=_CHUNK):
     return (array[i : i + size] for i in range(0, len(array), size))
-
-
-def _id_type(num_classes):
-    return np.min_scalar_type(num_classes)  # holds C too: `_differences` pads with it
 
 
 def _npz(path):

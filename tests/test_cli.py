@@ -1,0 +1,54 @@
+"""The `keras-dup` command."""
+
+import numpy as np
+import pytest
+
+from keras_dup import cli, data, projection
+
+
+@pytest.fixture
+def masks(tmp_path):
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for i in range(4):
+        data.save_label_map(folder / f"{i}.png", data.Shapes(4, (64, 48)).label_map(i))
+    (tmp_path / "train.txt").write_text("0\n1\n2\n")
+    (tmp_path / "val.txt").write_text("3\n")
+    return folder
+
+
+def fit(masks, *more):
+    output = masks.parent / "w.npz"
+    options = ["--num-classes", "7", "--ratio", "8", "--channels", "5", "-o", str(output)]
+    cli.main(["fit", str(masks), *options, *more])
+    return output
+
+
+def test_fit_writes_the_projection_of_the_named_masks_and_measures_the_others(masks, capsys):
+    names = masks.parent / "train.txt", masks.parent / "val.txt"
+    output = fit(masks, "--names", str(names[0]), "--val-names", str(names[1]))
+    label_maps = [data.Shapes(4, (64, 48)).label_map(i) for i in range(4)]
+    expected = projection.fit(label_maps[:3], 7, ratio=8, channels=5)
+    np.testing.assert_array_equal(projection.load(output).matrix, expected.matrix)
+    miou = projection.reconstruction_miou(expected, label_maps[3:])
+    assert (
+        f"reconstruction of 1 other label maps: mIoU {100 * miou:.3f} %" in capsys.readouterr().out
+    )
+
+
+def test_a_void_id_of_the_files_own_is_void_in_the_projection(masks):
+    label_map = data.Shapes(4, (64, 48)).label_map(0)
+    data.save_label_map(masks / "0.png", np.where(label_map == data.VOID, 9, label_map))
+    (masks.parent / "one.txt").write_text("0\n")
+    output = fit(masks, "--names", str(masks.parent / "one.txt"), "--ignore-class", "9")
+    expected = projection.fit([label_map], 7, ratio=8, channels=5)
+    np.testing.assert_array_equal(projection.load(output).matrix, expected.matrix)
+
+
+def test_a_bad_mask_ends_the_command_with_one_line_that_names_it(masks):
+    data.save_label_map(masks / "2.png", np.full((8, 8), 37))
+    with pytest.raises(SystemExit, match=r"keras-dup: .*2.png: class id 37, but num_classes is 7"):
+        fit(masks)
+    with pytest.raises(SystemExit, match="no such folder"):
+        fit(masks / "nowhere")
+    assert not (masks / "w.npz").exists()
