@@ -36,6 +36,7 @@ def build(
     projection=None,
     decoder="dupsampling",
     weights=None,
+    temperature=1.0,
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -53,6 +54,9 @@ def build(
         decoder: "dupsampling" (the paper, Fig. 2) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None, "imagenet" (the backbone's, where the project ships them), or the path of a
             `.weights.h5` of the whole model.
+        temperature: T of the DUpsampling decoder's softmax before training. The paper's is 1; W has
+            orthonormal rows, so 1 / output_stride makes a unit of C~ move the scores of a window as
+            much as a unit of a bilinearly upsampled score does.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -77,7 +81,7 @@ def build(
     x = decoders.aspp(features["last"], output_stride)
     if decoder == "dupsampling":
         x = decoders.dupsampling_decoder(x, low_level_features, output_stride, upsampling, channels)
-        softmax = AdaptiveTemperatureSoftmax(name="softmax")
+        softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
         x = decoders.bilinear_decoder(x, low_level_features, output_stride, num_classes)
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")

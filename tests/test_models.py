@@ -38,6 +38,7 @@ def test_every_combination_gives_probabilities_at_any_size(backbone, output_stri
         np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", models.PRESETS)
 def test_atrous_features_are_the_strided_ones_computed_in_between(backbone):
     image = keras.Input((None, None, 3))
@@ -108,6 +109,7 @@ def test_imagenet_weights_reach_every_variable_of_the_backbone():
             np.testing.assert_array_equal(values[variable.path], archive[variable.path])
 
 
+@pytest.mark.slow
 def test_low_level_features_change_the_output_and_any_number_is_taken():
     x = picture(64, 64)
     names = ("conv1", "b2u2c3", "b5u3c3")
@@ -151,6 +153,7 @@ def test_a_saved_model_gives_the_same_output(tmp_path):
     np.testing.assert_array_equal(run(rebuilt, x), expected)
 
 
+@pytest.mark.slow
 def test_mixed_precision_gives_float32_probabilities():
     expected = run(models.build(**SMALL, weights="imagenet"), picture(64, 64))
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -36,6 +36,7 @@ class Recipe:
     low_level_features: tuple = ()
     decoder: str = "dupsampling"
     channels: int = 64
+    temperature: float = 1.0  # of the DUpsampling decoder, before training
     projection: str = ""  # a file; by default fitted to the training label maps
 
     crop_size: tuple = (513, 513)  # height, width

@@ -70,6 +70,7 @@ def compiled(recipe, projection=None):
         projection=projection,
         decoder=recipe.decoder,
         weights=recipe.weights or None,
+        temperature=recipe.temperature,
     )
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
