@@ -47,6 +47,7 @@ class Recipe:
     power: float = 0.9
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    batch_norm_momentum: float = 0.99  # a short run needs less for its moving averages to follow
     dtype_policy: str = "float32"
     seed: int = 0
     devices: tuple = ()  # all GPUs, or the CPU

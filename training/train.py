@@ -75,6 +75,7 @@ def compiled(recipe, projection=None):
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True  # over the replicas
+            layer.momentum = recipe.batch_norm_momentum
     model.compile(
         optimizer=optimizer(recipe),
         loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=data.VOID),

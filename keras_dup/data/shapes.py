@@ -9,7 +9,7 @@ from keras_dup.data.files import VOID
 CLASS_NAMES = ("background", "disc", "box", "triangle", "ring", "star", "stripe")
 
 # Share of a class's objects that wear its own colour and texture; the others wear any.
-_TYPICAL = 0.6
+_TYPICAL = 0.9
 _HUES = (0.28, 0.02, 0.6, 0.12, 0.8, 0.16, 0.45)
 _TEXTURES = ("flat", "bands", "checks", "dots", "flat", "bands", "checks")
 _VOID_HALF_WIDTH = 1.0  # pixels on either side of an object's edge
@@ -18,7 +18,7 @@ _VOID_HALF_WIDTH = 1.0  # pixels on either side of an object's edge
 class Shapes:
     """Discs, boxes, triangles, rings, stars and stripes on a textured ground, 7 classes.
 
-    Colour and texture hint at the class but do not decide it: two objects in five wear another's.
+    Colour and texture hint at the class but do not decide it: one object in ten wears another's.
     Light falls off across the picture, there is noise, later objects cover earlier ones, and
     stripes, rings and the stars' points are thin, so that how scores are upsampled matters. A
     line of void, 2 pixels wide, follows every edge, as in PASCAL VOC.
