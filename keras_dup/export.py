@@ -36,8 +36,11 @@ def saved_model(model, path, images=None, version=None, verbose=True):
 
     Raises:
         FileExistsError: the version exists.
+        ValueError: the model has more than 256 classes.
         RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
     """
+    if model.output_shape[-1] > 256:
+        raise ValueError(f"saved_model: {model.output_shape[-1]} classes do not fit into uint8 ids")
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
     version = version or _next_version(path)

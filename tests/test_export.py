@@ -109,6 +109,11 @@ def test_a_file_that_disagrees_raises_and_is_not_written(tmp_path):
     assert not (tmp_path / "model.tflite").exists()
 
 
+def test_more_classes_than_uint8_holds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="257 classes do not fit into uint8"):
+        export.saved_model(tiny(keras.layers.Conv2D(257, 1)), tmp_path)
+
+
 def test_unknown_quantization_is_named(tmp_path):
     with pytest.raises(ValueError, match="quantize='int4'; it must be one of"):
         export.litert(tiny(), tmp_path / "model.tflite", quantize="int4")

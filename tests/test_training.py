@@ -75,11 +75,12 @@ def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, 
         if train._number(self.model.optimizer.iterations) == 2:  # before the third, mid-epoch
             os.kill(os.getpid(), signal.SIGINT)
 
+    handler_before = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.Checkpoint, "on_train_batch_begin", ctrl_c)
         assert train.train(TINY, tmp_path) is None
     assert (tmp_path / train.CHECKPOINT).exists() and not (tmp_path / "report.json").exists()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler_before
     report = train.train(TINY, tmp_path)
     assert report["iou"] == finished[1]["iou"]
     for resumed, whole in zip(weights(tmp_path), weights(finished[0]), strict=True):
@@ -125,6 +126,13 @@ def test_a_run_of_another_recipe_is_not_continued(tmp_path):
     train._save_recipe(TINY, tmp_path)
     with pytest.raises(ValueError, match=r"another recipe \(steps: 4 -> 5"):
         train._save_recipe(dataclasses.replace(TINY, steps=5), tmp_path)
+
+
+def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):
+        train.train(TINY, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):

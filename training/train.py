@@ -9,6 +9,7 @@ weights of an uninterrupted one.
 import argparse
 import dataclasses
 import functools
+import importlib.util
 import json
 import math
 import pathlib
@@ -34,6 +35,7 @@ def train(recipe, output):
 
     Returns the report of `evaluate.evaluate`, or None where the run was interrupted.
     """
+    _check_extras()  # now, not after hours
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
     _save_recipe(recipe, output)
@@ -226,6 +228,12 @@ def finish(model, recipe, val_data, output):
     draw.curves(output / "log.csv", output / "curves.png")
     print(f"report.json, model.keras, predictions.png and curves.png are in {output}")
     return report
+
+
+def _check_extras():
+    for module in ("tensorboard", "matplotlib"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f"training needs {module}: pip install 'keras-dup[train]'")
 
 
 def _projection(recipe, train_data, output):
