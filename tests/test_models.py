@@ -132,6 +132,14 @@ def test_the_projection_decides_the_channels_and_sits_in_the_model(tmp_path):
         assert not layer.trainable
 
 
+def test_a_shipped_projection_is_taken_by_name():
+    config = {"backbone": "efficientnet_lite0", "low_level_features": ()}
+    model = models.build(**config, num_classes=21, projection="voc2012_r16_c64")
+    rows = np.asarray(model.get_layer("dupsampling").kernel[0, 0])
+    assert rows.shape == (64, 16 * 16 * 21)
+    np.testing.assert_allclose(rows @ rows.T, np.eye(64), atol=1e-5)
+
+
 def test_inference_moves_no_weight():
     model = models.build(**SMALL)
     before = model.get_weights()
