@@ -16,7 +16,7 @@ side by side with other work on the same cores, so the minutes are no measure of
 At 540 steps, 12 epochs, neither had converged (the paper trains for 30,000). The vanilla decoder,
 which works at stride 4 here, is ahead and finds some poles, signs and bicyclists; DUpsampling
 finds none of these yet. W of the first row was fitted with void filled in window by window, the
-second (commit of `temperature`) with the rule of today.
+second (08843a1) with the rule of today.
 
 Differs from the paper in: encoder, data, 540 steps in place of 30k, initial rate 0.07 in place of
 0.007, weight decay 4e-5, batch 8.
