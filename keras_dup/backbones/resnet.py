@@ -2,7 +2,8 @@
 
 Source of the definition: tensorflow/models, research/deeplab/core/resnet_v1_beta.py. A block's
 stride is in its *last* unit, batch norm has epsilon 1e-5, and past the output stride the rate of
-the 3x3 convolutions grows instead of the stride.
+the 3x3 convolutions grows instead of the stride. The input is image / 127.5 - 1, as
+feature_extractor.py beside it has it for the beta variants.
 """
 
 from keras import layers
