@@ -326,6 +326,3 @@ print("trained on", strategy.num_replicas_in_sync)
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True
     )
     assert "trained on 2" in done.stdout, done.stderr
-    # not the op ...GetNextFromShard, which TensorFlow may name as it shuts down
-    assert "sharding" not in done.stderr.lower(), done.stderr
-    assert "unshardable" not in done.stderr.lower(), done.stderr
