@@ -3,7 +3,7 @@
     python -m training.train training/recipes/shapes.py
 
 `make demo` runs it with both decoders. Differs from the paper in everything that time asks for:
-small pictures, 280 steps, a larger learning rate, and moving averages of batch norm that follow.
+small pictures, 220 steps, a larger learning rate, and moving averages of batch norm that follow.
 """
 
 from training.recipe import Recipe
@@ -20,8 +20,8 @@ recipe = Recipe(
     channels=32,
     crop_size=(96, 96),
     batch_size=8,
-    steps=280,
-    steps_per_epoch=70,
+    steps=220,
+    steps_per_epoch=55,
     learning_rate=0.2,
     weight_decay=4e-5,
     batch_norm_momentum=0.9,
