@@ -17,17 +17,20 @@ from keras_dup.layers import (
 def aspp(x, output_stride):
     """DeepLabv3+'s atrous spatial pyramid pooling (Chen et al. 2018): (B, h, w, any) -> 256.
 
-    A 1x1, three separable 3x3 at rates 6, 12, 18 (of stride 16; twice that at 8, half at 32) and
-    the image pooling, 256 channels each, concatenated and projected to 256. Without DeepLab's
-    dropout: a random layer inside a Keras model upsets the batch norm of its exports.
+    The image pooling, a 1x1 and three separable 3x3 at rates 6, 12, 18 (of stride 16; twice that
+    at 8, half at 32), 256 channels each, concatenated in this order and projected to 256: branches,
+    order and batch norm (epsilon 1e-5) as `_extract_features` of DeepLab's model.py has them, the
+    rates of 16 and 8 as its model zoo; 32 does not occur there. DeepLab pools over the crop of the
+    training, here it is the mean of the whole feature. Without DeepLab's dropout: a random layer
+    inside a Keras model upsets the batch norm of its exports.
     """
-    branches = [convolution(x, 256, name="aspp0")]
+    pooled = layers.GlobalAveragePooling2D(keepdims=True, name="aspp_mean")(x)
+    pooled = convolution(pooled, 256, name="aspp_pooling")
+    branches = [BroadcastLike(name="aspp_broadcast")([pooled, x])]
+    branches.append(convolution(x, 256, name="aspp0"))
     for i in (1, 2, 3):
         rate = 6 * i * 16 // output_stride
         branches.append(separable_convolution(x, 256, rate=rate, name=f"aspp{i}"))
-    pooled = layers.GlobalAveragePooling2D(keepdims=True, name="aspp_mean")(x)
-    pooled = convolution(pooled, 256, name="aspp_pooling")
-    branches.append(BroadcastLike(name="aspp_broadcast")([pooled, x]))
     x = layers.Concatenate(name="aspp_concat")(branches)
     return convolution(x, 256, name="aspp_projection")
 

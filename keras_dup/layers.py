@@ -221,6 +221,35 @@ class Subsampling(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
+class EdgePadding(keras.layers.Layer):
+    """Repeats the last row and column until height and width are multiples of `multiple`.
+
+    For encoders that take only such sizes, or shift their features at others.
+
+    Input: (B, H, W, C).  Output: (B, ceil(H/m)*m, ceil(W/m)*m, C).
+    """
+
+    def __init__(self, multiple, **kwargs):
+        super().__init__(**kwargs)
+        self.multiple = multiple
+
+    def call(self, x):
+        for axis in (1, 2):
+            size = ops.shape(x)[axis]
+            padded = -(-size // self.multiple) * self.multiple
+            x = ops.take(x, ops.minimum(ops.arange(padded), size - 1), axis=axis)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        sides = [side and -(-side // self.multiple) * self.multiple for side in (height, width)]
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
 class Crop(keras.layers.Layer):
     """Cuts the first input to the height and width of the second: any size goes in and comes out.
 

@@ -2,58 +2,68 @@
 
 import importlib.resources
 import os
+import types
 
 import keras
-import numpy as np
 
-from keras_dup import backbones, decoders, projection
-from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
+from keras_dup import backbones, decoders, pretrained, projection
+from keras_dup.backbones import keras_model
+from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
+from keras_dup.presets import BACKBONES, PRESETS
 
-# what `build` takes where nothing is given; weights: files in saved_models/
-PRESETS = {
-    "resnet50": {
-        "low_level_features": ("conv1_3", "b3u6c3"),  # the best of Table 2
-        "channels": 64,
-        "weights": {},
-    },
-    "efficientnet_lite0": {
-        "low_level_features": ("b2u2c3", "b5u3c3"),
-        "channels": 64,
-        "weights": {"imagenet": "efficientnet_lite0_imagenet.npz"},
-    },
+DEFAULTS = {
+    "backbone": "xception65",
+    "num_classes": 21,
+    "output_stride": 16,
+    "decoder": "dupsampling",
 }
+KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
 PROJECTIONS = {"voc2012_r16_c64": "voc2012_r16_c64.npz"}
 DECODERS = ("dupsampling", "bilinear")
 OUTPUT_STRIDES = (8, 16, 32)
 
 
 def build(
-    backbone="resnet50",
-    num_classes=21,
-    output_stride=16,
+    backbone=None,
+    num_classes=None,
+    output_stride=None,
     low_level_features=None,
     channels=None,
     projection=None,
-    decoder="dupsampling",
+    decoder=None,
     weights=None,
+    preset=None,
+    preprocessing=None,
     temperature=1.0,
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
+    What is None comes from the preset, else from `DEFAULTS` and the backbone's row in
+    `keras_dup.presets.BACKBONES`.
+
     Args:
-        backbone: a name in `PRESETS`.
-        num_classes: K, at least 2.
-        output_stride: 8, 16 or 32: image size / size of the last feature, by atrous convolution.
-            The DUpsampling ratio equals it.
-        low_level_features: names of features of the backbone, any number; () for none; None for
-            the preset's. They are fused from coarse to fine.
-        channels: C~. None takes the projection's, else the preset's.
+        backbone: a name in `keras_dup.presets.BACKBONES` ("xception65" by default), or a functional
+            `keras.Model` with one image input (`keras.applications`, keras-hub, your own), which
+            becomes part of the network with its weights.
+        num_classes: K, at least 2; 21 by default.
+        output_stride: 8, 16 (default) or 32: image size / size of the last feature, by atrous
+            convolution; with a `keras.Model` the stride that its last feature has, which is also
+            the default. The DUpsampling ratio equals it.
+        low_level_features: names of features of the backbone, any number; () for none. Of a
+            `keras.Model`: names of layers or of levels of its `pyramid_outputs`, () by default.
+            They are fused from coarse to fine.
+        channels: C~. By default that of the projection, else of the preset or backbone (64 for a
+            `keras.Model`).
         projection: a `LabelProjection`, the path of a saved one, or a name in `PROJECTIONS`. None
             draws W at random: give a fitted one before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
-        decoder: "dupsampling" (the paper, Fig. 2) or "bilinear" (DeepLabv3+, Fig. 1).
-        weights: None, "imagenet" (the backbone's, where the project ships them), or the path of a
-            `.weights.h5` of the whole model.
+        decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
+        weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
+            path of a `.weights.h5` or a `.keras` of the whole model; or the prefix of a DeepLab
+            TensorFlow checkpoint (`model.ckpt`), see `keras_dup.deeplab.load`.
+        preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
+        preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what
+            the model expects. None passes the image as it is.
         temperature: T of the DUpsampling decoder's softmax before training. The paper's is 1; W has
             orthonormal rows, so 1 / output_stride makes a unit of C~ move the scores of a window as
             much as a unit of a bilinearly upsampled score does.
@@ -63,77 +73,129 @@ def build(
         float32.
 
     Raises:
-        ValueError: an unknown name (the known ones are listed), or a projection of another ratio,
-            class count or number of channels than the model's.
+        ValueError: an unknown name (the known ones are listed); a `keras.Model` whose features do
+            not fit (see `keras_dup.backbones.keras_model.encoder`); a projection of another ratio,
+            class count or number of channels than the model's; weights that do not fit.
     """
-    _check(backbone, num_classes, output_stride, decoder)
-    preset = PRESETS[backbone]
-    upsampling = None
-    if decoder == "dupsampling":
-        projection = _projection(projection)
-        channels = _channels(channels, projection, preset)
-        upsampling = DUpsampling(num_classes, output_stride, projection, name="dupsampling")
-    image = keras.Input((None, None, 3), name="image")
-    features = getattr(backbones, backbone)(image, output_stride)
-    if low_level_features is None:
-        low_level_features = preset["low_level_features"]
-    low_level_features = _select(image, features, low_level_features, backbone)
+    given = {
+        "backbone": backbone,
+        "num_classes": num_classes,
+        "output_stride": output_stride,
+        "low_level_features": low_level_features,
+        "channels": channels,
+        "decoder": decoder,
+    }
+    network = _network(preset, {key: value for key, value in given.items() if value is not None})
+    _check(network, preprocessing)
+    image, features, strides = _encoder(network, preprocessing)
+    output_stride = strides["last"]
+    low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
+    low_level_features.sort(key=lambda feature: -feature[2])
     x = decoders.aspp(features["last"], output_stride)
-    if decoder == "dupsampling":
+    if network.decoder == "dupsampling":
+        projection = _projection(projection)
+        channels = _channels(channels, projection, network)
+        upsampling = DUpsampling(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(x, low_level_features, output_stride, upsampling, channels)
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
-        x = decoders.bilinear_decoder(x, low_level_features, output_stride, num_classes)
+        x = decoders.bilinear_decoder(x, low_level_features, output_stride, network.num_classes)
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
-    model = keras.Model(image, x, name=f"{backbone}_{decoder}")
-    if str(weights).endswith(".weights.h5"):
-        model.load_weights(weights)
-    elif weights is not None:
-        load_backbone(model, backbone, weights)
+    model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
+    if weights is not None:
+        pretrained.load(model, network.backbone, weights)
     return model
 
 
-def _check(backbone, num_classes, output_stride, decoder):
-    for name, value, known in (
-        ("backbone", backbone, tuple(PRESETS)),
-        ("output_stride", output_stride, OUTPUT_STRIDES),
-        ("decoder", decoder, DECODERS),
+def _network(preset, given):
+    """What is given, else the preset's, else the backbone's, else the default."""
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"build: preset={preset!r}; it must be one of {', '.join(PRESETS)}")
+    row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
+    backbone = given.get("backbone", row.get("backbone", DEFAULTS["backbone"]))
+    if backbone != row.get("backbone", backbone):
+        row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
+    known = KERAS_MODEL if isinstance(backbone, keras.Model) else BACKBONES.get(backbone, {})
+    network = {**DEFAULTS, **known, **row, **given, "backbone": backbone}
+    return types.SimpleNamespace(**network)
+
+
+def _check(network, preprocessing):
+    is_model = isinstance(network.backbone, keras.Model)
+    strides = (*OUTPUT_STRIDES, None) if is_model else OUTPUT_STRIDES
+    for name, known in (
+        ("backbone", (network.backbone,) if is_model else tuple(BACKBONES)),
+        ("output_stride", strides),
+        ("decoder", DECODERS),
     ):
-        if value not in known:
+        if getattr(network, name) not in known:
+            value = getattr(network, name)
             raise ValueError(f"build: {name}={value!r}; it must be one of {known}")
-    if num_classes < 2:
-        raise ValueError(f"build: num_classes={num_classes}; it must be at least 2")
+    if network.num_classes < 2:
+        raise ValueError(f"build: num_classes={network.num_classes}; it must be at least 2")
+    if preprocessing is not None and not is_model:
+        raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
+
+
+def _encoder(network, preprocessing):
+    """The image, {name: feature} and {name: stride} of the backbone."""
+    if isinstance(network.backbone, keras.Model):
+        return _keras_model(network, preprocessing)
+    image = keras.Input((None, None, 3), name="image")
+    features = getattr(backbones, network.backbone)(image, network.output_stride)
+    names = network.low_level_features
+    unknown = [name for name in names if name not in features]
+    if unknown:
+        known = ", ".join(features)
+        raise ValueError(
+            f"build: {network.backbone} has no feature {unknown}; its features are {known}"
+        )
+    strides = _strides(image, {name: features[name] for name in names})
+    return image, features, {**strides, "last": network.output_stride}
+
+
+def _keras_model(network, preprocessing):
+    backbone = network.backbone
+    encoder, strides = keras_model.encoder(
+        backbone, network.low_level_features, network.output_stride
+    )
+    if strides["last"] not in OUTPUT_STRIDES:
+        raise ValueError(
+            f"build: the last feature of {backbone.name} is at stride {strides['last']}; it must "
+            f"be one of {OUTPUT_STRIDES}"
+        )
+    image = keras.Input(encoder.input_shape[1:], name="image")
+    x = image
+    if None in image.shape[1:3]:  # a model for one size has a multiple of its strides
+        x = EdgePadding(strides["last"], name="padding")(x)
+    if preprocessing is not None:
+        x = preprocessing(x)
+    return image, encoder(x), strides
+
+
+def _name(backbone):
+    return backbone if isinstance(backbone, str) else backbone.name
 
 
 def _projection(projection_or_name):
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
     if projection_or_name in PROJECTIONS:
-        return projection.load(_shipped(PROJECTIONS[projection_or_name]))
+        folder = importlib.resources.files("keras_dup.saved_models")
+        return projection.load(folder / PROJECTIONS[projection_or_name])
     return projection.load(projection_or_name)
 
 
-def _channels(channels, fitted, preset):
+def _channels(given, fitted, network):
     if fitted is None:
-        return channels or preset["channels"]
-    if channels not in (None, len(fitted.matrix)):
+        return network.channels
+    if given not in (None, len(fitted.matrix)):
         raise ValueError(
-            f"build: channels={channels}, but the projection has {len(fitted.matrix)}; "
+            f"build: channels={given}, but the projection has {len(fitted.matrix)}; "
             "leave channels out or fit a projection with as many"
         )
     return len(fitted.matrix)
-
-
-def _select(image, features, names, backbone):
-    """[(name, feature, stride)] of the low-level features, from coarse to fine."""
-    unknown = [name for name in names if name not in features]
-    if unknown:
-        known = ", ".join(features)
-        raise ValueError(f"build: {backbone} has no feature {unknown}; its features are {known}")
-    strides = _strides(image, {name: features[name] for name in names})
-    chosen = [(name, features[name], strides[name]) for name in names]
-    return sorted(chosen, key=lambda item: -item[2])
 
 
 def _strides(image, features):
@@ -142,25 +204,3 @@ def _strides(image, features):
     side = 64
     shapes = keras.Model(image, features).compute_output_shape((1, side, side, 3))
     return {name: side // shape[1] for name, shape in shapes.items()}
-
-
-def load_backbone(model, backbone, weights):
-    """Gives the variables of the backbone in `model` the values of shipped weights ("imagenet").
-
-    Raises:
-        ValueError: the project ships no such weights for this backbone.
-    """
-    shipped = PRESETS[backbone]["weights"]
-    if weights not in shipped:
-        raise ValueError(
-            f"build: weights={weights!r} for {backbone}; give the path of a .weights.h5"
-            + "".join(f' or "{name}"' for name in shipped)
-        )
-    with np.load(_shipped(shipped[weights])) as archive:
-        for variable in model.variables:
-            if variable.path in archive:
-                variable.assign(archive[variable.path])
-
-
-def _shipped(name):
-    return importlib.resources.files("keras_dup.saved_models") / name

@@ -90,3 +90,101 @@ def iou(pairs, num_classes, void):
                     either += t == k or p == k
         result.append(both / either if either else None)
     return result
+
+
+def convolution(x, kernel, stride=1, rate=1):
+    """(H, W, C) * (k, k, C, F) -> (ceil(H/s), ceil(W/s), F), float64: position by position.
+
+    Output i is centred on input i * stride; what lies outside is zero (`conv2d_same`, DeepLab).
+    """
+    (height, width, _), half = x.shape, kernel.shape[0] // 2
+    y = np.zeros((-(-height // stride), -(-width // stride), kernel.shape[3]))
+    for i, j, p, q in np.ndindex(*y.shape[:2], *kernel.shape[:2]):
+        row, column = i * stride + (p - half) * rate, j * stride + (q - half) * rate
+        if 0 <= row < height and 0 <= column < width:
+            y[i, j] += x[row, column].astype(float) @ kernel[p, q].astype(float)
+    return y
+
+
+def depthwise_convolution(x, kernel, stride=1, rate=1):
+    """(H, W, C) with (k, k, C, 1): each channel by itself, positions as in `convolution`."""
+    full = np.zeros((*kernel.shape[:2], x.shape[2], x.shape[2]))
+    full[..., range(x.shape[2]), range(x.shape[2])] = kernel[..., 0]
+    return convolution(x, full, stride, rate)
+
+
+def normalized(x, values, scope, epsilon):
+    """Batch norm of inference with the variables of `scope` in a DeepLab checkpoint."""
+    of = {n: values[f"{scope}/BatchNorm/{n}"].astype(float) for n in _BATCH_NORM}
+    scale = of["gamma"] / np.sqrt(of["moving_variance"] + epsilon)
+    return (x - of["moving_mean"]) * scale + of["beta"]
+
+
+_BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def convolved(x, values, scope, epsilon, stride=1, rate=1):
+    """Convolution and batch norm of a DeepLab scope, no activation."""
+    if f"{scope}/depthwise_weights" in values:
+        x = depthwise_convolution(x, values[f"{scope}/depthwise_weights"], stride, rate)
+    else:
+        x = convolution(x, values[f"{scope}/weights"], stride, rate)
+    return normalized(x, values, scope, epsilon)
+
+
+def bottleneck(x, values, scope, stride=1, rate=1):
+    """`bottleneck` of resnet_v1_beta.py -> its conv3 (without shortcut) and its output."""
+    if f"{scope}/shortcut/weights" in values:
+        shortcut = convolved(x, values, f"{scope}/shortcut", 1e-5, stride)
+    else:
+        shortcut = x[::stride, ::stride]
+    x = relu(convolved(x, values, f"{scope}/conv1", 1e-5))
+    x = relu(convolved(x, values, f"{scope}/conv2", 1e-5, stride, rate))
+    x = convolved(x, values, f"{scope}/conv3", 1e-5)
+    return x, relu(shortcut + x)
+
+
+def xception_module(x, values, scope, skip, stride=1, rate=1):
+    """`xception_module` of xception.py -> its three separable convolutions and its output.
+
+    skip: "conv", "sum" or "none", as there; "none" is the block with activations inside.
+    """
+    residual, separable = x, []
+    for i in (1, 2, 3):
+        inside = relu if skip == "none" else (lambda y: y)
+        residual = residual if skip == "none" else relu(residual)
+        for part in ("depthwise", "pointwise"):
+            s, r = (stride if i == 3 else 1, rate) if part == "depthwise" else (1, 1)
+            residual = inside(
+                convolved(residual, values, f"{scope}/separable_conv{i}_{part}", 1e-3, s, r)
+            )
+        separable.append(residual)
+    if skip == "conv":
+        return separable, residual + convolved(x, values, f"{scope}/shortcut", 1e-3, stride)
+    return separable, residual + x if skip == "sum" else residual
+
+
+def aspp(x, values, rates):
+    """ASPP of DeepLab's model.py: (h, w, C) -> (h, w, 256)."""
+    pooled = relu(convolved(x.mean((0, 1), keepdims=True), values, "image_pooling", 1e-5))
+    branches = [np.broadcast_to(pooled, (*x.shape[:2], 256))]
+    branches.append(relu(convolved(x, values, "aspp0", 1e-5)))
+    for i, rate in enumerate(rates, 1):
+        y = relu(convolved(x, values, f"aspp{i}_depthwise", 1e-5, 1, rate))
+        branches.append(relu(convolved(y, values, f"aspp{i}_pointwise", 1e-5)))
+    return relu(convolved(np.concatenate(branches, -1), values, "concat_projection", 1e-5))
+
+
+def deeplab_decoder(x, feature, values, ratio):
+    """`refine_by_decoder` and logits of model.py: x at 1/ratio of the feature's size."""
+    x = bilinear_upsampling(x[None], ratio)[0][: feature.shape[0], : feature.shape[1]]
+    feature = relu(convolved(feature, values, "decoder/feature_projection0", 1e-5))
+    x = np.concatenate([x, feature], -1)
+    for i in (0, 1):
+        for part in ("depthwise", "pointwise"):
+            x = relu(convolved(x, values, f"decoder/decoder_conv{i}_{part}", 1e-5))
+    return convolution(x, values["logits/semantic/weights"]) + values["logits/semantic/biases"]

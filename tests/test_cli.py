@@ -52,3 +52,29 @@ def test_a_bad_mask_ends_the_command_with_one_line_that_names_it(masks):
     with pytest.raises(SystemExit, match="no such folder"):
         fit(masks / "nowhere")
     assert not (masks / "w.npz").exists()
+
+
+def test_flops_prints_a_table_by_part(capsys):
+    arguments = "--backbone mobilenet_v2 --num-classes 3 --low-level-features b2u2c3 conv1"
+    cli.main(["flops", *arguments.split(), "--input-size", "64", "96"])
+    printed = capsys.readouterr().out
+    assert "mobilenet_v2_dupsampling, one image of 64 x 96" in printed
+    rows = [line.rsplit(maxsplit=2) for line in printed.splitlines()[2:]]
+    numbers = [[int(n.replace(",", "")) for n in row[1:]] for row in rows]
+    assert [row[0] for row in rows][-2:] == ["head", "total"] and len(rows) == 6
+    assert numbers[-1] == [sum(column) for column in zip(*numbers[:-1], strict=True)]
+
+
+@pytest.mark.slow
+def test_flops_prints_the_papers_figures_beside_ours(capsys):
+    cli.main(["flops", "--paper"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith("B")]
+    pairs = [(float(row[-2][:-1]), float(row[-1][:-1])) for row in rows]
+    assert len(pairs) == 14 + 2
+    different = [pair for pair in pairs[:14] if pair[0] != pair[1]]
+    assert different == [(22.34, 21.56)]
+
+
+def test_flops_names_what_is_unknown():
+    with pytest.raises(SystemExit, match="backbone='vgg'; it must be one of"):
+        cli.main(["flops", "--backbone", "vgg"])

@@ -1,12 +1,10 @@
 """Encoders, decoders and `build`; runs on the TensorFlow and on the JAX backend."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
 
-from keras_dup import backbones, models, projection
+from keras_dup import models, presets, projection
 
 SMALL = {"backbone": "efficientnet_lite0", "num_classes": 3, "low_level_features": ("b2u2c3",)}
 
@@ -28,7 +26,7 @@ def fitted(ratio=16, num_classes=3, channels=8):
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", models.DECODERS)
 @pytest.mark.parametrize("output_stride", models.OUTPUT_STRIDES)
-@pytest.mark.parametrize("backbone", models.PRESETS)
+@pytest.mark.parametrize("backbone", ("resnet50", "efficientnet_lite0"))
 def test_every_combination_gives_probabilities_at_any_size(backbone, output_stride, decoder):
     model = models.build(backbone, 3, output_stride, decoder=decoder)
     for height, width in ((64, 48), (65, 37), (1, 7)):
@@ -36,77 +34,6 @@ def test_every_combination_gives_probabilities_at_any_size(backbone, output_stri
         assert y.shape == (1, height, width, 3)
         assert y.dtype == np.float32
         np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backbone", models.PRESETS)
-def test_atrous_features_are_the_strided_ones_computed_in_between(backbone):
-    image = keras.Input((None, None, 3))
-    features = {
-        stride: keras.Model(image, getattr(backbones, backbone)(image, stride)["last"])
-        for stride in (8, 32)
-    }
-    features[8].set_weights(features[32].get_weights())
-    x = picture(70, 97)
-    dense, coarse = run(features[8], x), run(features[32], x)
-    assert dense.shape[1:3] == (9, 13) and coarse.shape[1:3] == (3, 4)
-    # the same float32 sums in another order, a few hundred layers of them
-    scale = np.abs(coarse).max()
-    np.testing.assert_allclose(dense[:, ::4, ::4] / scale, coarse / scale, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("backbone", "name", "stride", "channels"),
-    [  # the paper's Tables 2 and 3, and DeepLab's resnet_v1_beta.py
-        ("resnet50", "conv1_3", 2, 128),
-        ("resnet50", "b1u2c3", 4, 256),
-        ("resnet50", "b3u6c3", 16, 1024),
-        ("resnet50", "last", 16, 2048),
-        ("efficientnet_lite0", "conv1", 2, 32),
-        ("efficientnet_lite0", "b2u2c3", 4, 24),
-        ("efficientnet_lite0", "b5u3c3", 16, 112),
-        ("efficientnet_lite0", "last", 16, 320),
-    ],
-)
-def test_features_have_the_published_strides_and_channels(backbone, name, stride, channels):
-    image = keras.Input((None, None, 3))
-    feature = getattr(backbones, backbone)(image, 16)[name]
-    shape = keras.Model(image, feature).compute_output_shape((1, 513, 513, 3))
-    assert tuple(shape) == (1, -(-513 // stride), -(-513 // stride), channels)
-
-
-def test_bodies_have_as_many_parameters_as_published():
-    image = keras.Input((None, None, 3))
-    classifier = backbones.efficientnet_lite.efficientnet_lite0_classifier()
-    trainable = sum(np.prod(v.shape) for v in classifier.trainable_variables)
-    assert round(trainable / 1e6, 1) == 4.7  # tensorflow/tpu, efficientnet/lite/README.md
-    # 25.56 M of ResNet-50 (He et al. 2016, as counted by torchvision) less the classifier's
-    # 2.049 M and the 7x7 root's 9,536, plus the beta root: 3*64*9 + 64*64*9 + 64*128*9 kernels
-    # with 2*(64 + 64 + 128) of batch norm, and 64*(64 + 256) for the wider input of block 1
-    body = keras.Model(image, backbones.resnet50(image)["last"])
-    expected = 25_557_032 - 2_049_000 - 9_536 + 112_320 + 512 + 64 * (64 + 256)
-    assert sum(np.prod(v.shape) for v in body.trainable_variables) == expected
-
-
-def test_imagenet_weights_recognise_a_photograph():
-    matplotlib = pytest.importorskip("matplotlib", reason="its sample data hold the photograph")
-    from training.convert_efficientnet_lite0 import classify
-
-    folder = pathlib.Path(matplotlib.get_data_path()) / "sample_data"
-    model = backbones.efficientnet_lite.efficientnet_lite0_classifier()
-    models.load_backbone(model, "efficientnet_lite0", "imagenet")
-    best, probability = classify(model, folder / "grace_hopper.jpg")[0]
-    assert best == 652 and probability > 0.2  # "military uniform"
-
-
-def test_imagenet_weights_reach_every_variable_of_the_backbone():
-    model = models.build(**SMALL, weights="imagenet")
-    image = keras.Input((None, None, 3))
-    backbone = keras.Model(image, backbones.efficientnet_lite0(image)["last"])
-    values = {v.path: v for v in model.weights}
-    with np.load(pathlib.Path("saved_models/efficientnet_lite0_imagenet.npz")) as archive:
-        for variable in backbone.weights:
-            np.testing.assert_array_equal(values[variable.path], archive[variable.path])
 
 
 @pytest.mark.slow
@@ -171,6 +98,35 @@ def test_mixed_precision_gives_float32_probabilities():
         np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_preset_builds_the_network_of_its_row(name):
+    row = presets.PRESETS[name]
+    model = models.build(preset=name)
+    assert model.name == f"{row['backbone']}_{row['decoder']}"
+    assert model.output_shape == (None, None, None, row["num_classes"])
+    fused = [layer.name for layer in model.layers if layer.name.endswith("_projection_conv")]
+    assert fused[1:] == [f"fuse_{n}_projection_conv" for n in row["low_level_features"][::-1]]
+    if row["decoder"] == "dupsampling":
+        layer = model.get_layer("dupsampling")
+        assert layer.ratio == row["output_stride"]
+        assert layer.kernel.shape[2] == row["channels"]
+
+
+def test_arguments_override_a_preset():
+    model = models.build(preset="voc2012_resnet50", num_classes=5, output_stride=32)
+    assert model.get_layer("dupsampling").ratio == 32 and model.output_shape[-1] == 5
+    # another backbone has other features: its own are taken
+    model = models.build(preset="cityscapes_xception71", backbone="mobilenet_v2")
+    assert model.output_shape[-1] == 19 and model.get_layer("fuse_b5u3c3_projection_conv")
+
+
+def test_the_default_network_is_the_best_of_the_paper():
+    model = models.build()
+    assert model.name == "xception65_dupsampling"
+    assert model.get_layer("dupsampling").kernel.shape == (1, 1, 128, 16 * 16 * 21)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -179,7 +135,7 @@ def test_mixed_precision_gives_float32_probabilities():
         ({"decoder": "fcn"}, "decoder='fcn'; it must be one of"),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),
         ({"low_level_features": ("b9u9c9",)}, r"no feature \['b9u9c9'\]; its features are conv1,"),
-        ({"weights": "coco"}, "weights='coco'.*a .weights.h5 or \"imagenet\""),
+        ({"preset": "voc2099"}, "preset='voc2099'; it must be one of .*voc2012_xception65"),
         ({"projection": "voc2099.npz"}, "voc2099.npz"),
     ],
 )

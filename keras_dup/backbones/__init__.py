@@ -6,7 +6,22 @@ inside. A feature at stride s has ceil(H/s) x ceil(W/s) positions and is centred
 0, s, 2s, ... at every H and W, because strided convolutions pad symmetrically, as DeepLab's do.
 """
 
-from keras_dup.backbones.efficientnet_lite import efficientnet_lite0
-from keras_dup.backbones.resnet import resnet50
+from keras_dup.backbones.efficientnet_lite import (
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+)
+from keras_dup.backbones.mobilenet_v2 import mobilenet_v2
+from keras_dup.backbones.resnet import resnet50, resnet101
+from keras_dup.backbones.xception import xception65, xception71
 
-__all__ = ["efficientnet_lite0", "resnet50"]
+__all__ = [
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "mobilenet_v2",
+    "resnet50",
+    "resnet101",
+    "xception65",
+    "xception71",
+]

@@ -1,15 +1,23 @@
 """ResNet v1 "beta" as DeepLab modified it: three 3x3 convolutions in the root (Chen et al. 2018).
 
-Source of the definition: tensorflow/models, research/deeplab/core/resnet_v1_beta.py. A block's
+Source of the definition: tensorflow/models, research/deeplab/core/resnet_v1_beta.py: a block's
 stride is in its *last* unit, batch norm has epsilon 1e-5, and past the output stride the rate of
-the 3x3 convolutions grows instead of the stride. The input is image / 127.5 - 1, as
-feature_extractor.py beside it has it for the beta variants.
+the 3x3 convolutions grows instead of the stride. No multi-grid: DeepLab publishes these networks
+with the ImageNet checkpoints alone, and the default there is (1, 1, 1). The input is
+image / 127.5 - 1, as `_PREPROCESS_FN` of feature_extractor.py has it for the beta variants.
 """
+
+import functools
 
 from keras import layers
 
+from keras_dup.backbones.convolution import convolution, strides_and_rates
+
 # base depth, units, stride of the last unit
 RESNET50 = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))
+RESNET101 = ((64, 3, 2), (128, 4, 2), (256, 23, 2), (512, 3, 1))
+
+_convolution = functools.partial(convolution, epsilon=1e-5, kernel_initializer="he_normal")
 
 
 def resnet50(image, output_stride=16):
@@ -21,22 +29,26 @@ def resnet50(image, output_stride=16):
     return _resnet(image, RESNET50, output_stride)
 
 
+def resnet101(image, output_stride=16):
+    """ResNet-101 beta. Features as in `resnet50`, with 23 units in block 3."""
+    return _resnet(image, RESNET101, output_stride)
+
+
 def _resnet(image, blocks, output_stride):
     features = {}
     x = layers.Rescaling(1 / 127.5, -1.0, name="rescaling")(image)
     for name, filters, stride in (("conv1_1", 64, 2), ("conv1_2", 64, 1), ("conv1_3", 128, 1)):
-        x = features[name] = _convolution(x, filters, 3, stride, name=name)
+        x = features[name] = _convolution(x, name, 3, stride, filters=filters, activation="relu")
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # after ReLU, a zero never is the maximum
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
-    current_stride, rate = 4, 1
-    for block, (depth, units, block_stride) in enumerate(blocks, start=1):
-        for unit in range(1, units + 1):
-            stride = block_stride if unit == units else 1
-            if current_stride == output_stride:
-                unit_stride, unit_rate, rate = 1, rate, rate * stride
-            else:
-                unit_stride, unit_rate, current_stride = stride, 1, current_stride * stride
-            x = _bottleneck(x, depth, unit_stride, unit_rate, f"b{block}u{unit}", features)
+    units = [
+        (depth, stride if unit == units else 1, f"b{block}u{unit}")
+        for block, (depth, units, stride) in enumerate(blocks, start=1)
+        for unit in range(1, units + 1)
+    ]
+    plan = strides_and_rates((stride for _, stride, _ in units), 4, output_stride)
+    for (depth, _, name), (stride, rate) in zip(units, plan, strict=True):
+        x = _bottleneck(x, depth, stride, rate, name, features)
     features["last"] = x
     return features
 
@@ -45,25 +57,13 @@ def _bottleneck(x, depth, stride, rate, name, features):
     if x.shape[-1] == 4 * depth:
         shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut")(x) if stride > 1 else x
     else:
-        shortcut = _convolution(x, 4 * depth, 1, stride, name=f"{name}_shortcut", relu=False)
-    x = features[f"{name}c1"] = _convolution(x, depth, 1, name=f"{name}c1")
-    x = features[f"{name}c2"] = _convolution(x, depth, 3, stride, rate, name=f"{name}c2")
-    x = features[f"{name}c3"] = _convolution(x, 4 * depth, 1, name=f"{name}c3", relu=False)
+        shortcut = _convolution(x, f"{name}_shortcut", 1, stride, filters=4 * depth)
+    for conv, kernel_size, filters, stride, rate, activation in (
+        ("c1", 1, depth, 1, 1, "relu"),
+        ("c2", 3, depth, stride, rate, "relu"),
+        ("c3", 1, 4 * depth, 1, 1, None),
+    ):
+        arguments = {"filters": filters, "activation": activation}
+        x = _convolution(x, name + conv, kernel_size, stride, rate, **arguments)
+        features[name + conv] = x
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, x]))
-
-
-def _convolution(x, filters, kernel_size, stride=1, rate=1, *, name, relu=True):
-    if stride > 1 and kernel_size > 1:
-        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-    x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=stride,
-        dilation_rate=rate,
-        padding="valid" if stride > 1 else "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_conv_relu")(x) if relu else x

@@ -1,0 +1,105 @@
+"""Any Keras model as an encoder: finds its features, their strides and what does not fit."""
+
+import keras
+
+_PROBE = 256  # pixels, a multiple of every stride up to 64
+
+
+def encoder(model, low_level_features=(), output_stride=None):
+    """Cuts a functional model down to an encoder.
+
+    The last feature is the model's output where that is a map of features, else (a classifier)
+    the last such map before it.
+
+    Args:
+        model: a functional `keras.Model` with one image input, of `keras.applications`, keras-hub
+            or your own. It may be built for one size, a multiple of its stride.
+        low_level_features: names of layers, or of levels of `model.pyramid_outputs` ("P2").
+        output_stride: the stride that the last feature has to have; None takes what it has.
+
+    Returns: (`keras.Model` image -> {name: feature}, ending in "last"; {name: stride}).
+
+    Raises:
+        ValueError: the model is not functional or has another input; a name is unknown; there is
+            no feature map; a feature is not the image over a power of two; or the stride of the
+            last feature is not `output_stride` (names the layer to cut the model at).
+    """
+    image = _image(model)
+    maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
+    levels = {**maps, **getattr(model, "pyramid_outputs", {})}
+    unknown = [name for name in low_level_features if name not in levels]
+    if unknown:
+        raise ValueError(
+            f"build: {model.name} has no feature {unknown}; its features are {', '.join(levels)}"
+        )
+    side = image.shape[1] or _PROBE
+    sizes = _sizes(image, levels, side, image.shape[2] or _PROBE)
+    last = _last(model, maps, sizes)
+    features = {name: levels[name] for name in low_level_features}
+    strides = {name: _stride(model, name, sizes[name], side) for name in features}
+    strides["last"] = _stride(model, last, sizes[last], side)
+    if output_stride not in (None, strides["last"]):
+        raise _unreachable(model, last, strides["last"], output_stride, sizes, side)
+    features["last"] = levels[last]
+    return keras.Model(image, features, name=model.name, trainable=model.trainable), strides
+
+
+def _image(model):
+    inputs = getattr(model, "inputs", None)
+    if not inputs or not hasattr(model, "layers"):
+        raise ValueError(f"build: {model.name} is not a functional model; give one built on Input")
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] != 3:
+        shapes = [tuple(x.shape) for x in inputs]
+        raise ValueError(f"build: {model.name} takes {shapes}; (B, H, W, 3) is expected")
+    return inputs[0]
+
+
+def _is_map(layer):
+    if isinstance(layer, keras.layers.InputLayer) or len(layer._inbound_nodes) != 1:
+        return False  # a layer that is used twice has no one output
+    return isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
+
+
+def _sizes(image, features, height, width):
+    """{name: (height, width)} of the features of an image of height x width."""
+    features = {name: x for name, x in features.items() if x is not image}
+    traced = keras.Model(image, features)(keras.Input((height, width, 3), batch_size=1))
+    return {name: tuple(x.shape[1:3]) for name, x in traced.items()}
+
+
+def _last(model, maps, sizes):
+    outputs = model.outputs
+    for name in reversed(maps):
+        if maps[name] is outputs[0] or (min(sizes[name]) > 1 and len(outputs[0].shape) != 4):
+            return name
+        if len(outputs) > 1 and any(maps[name] is x for x in outputs):
+            return name
+    raise ValueError(
+        f"build: {model.name} gives {tuple(outputs[0].shape)} and has no feature map "
+        "(B, h, w, channels); tokens (B, N, channels) have to be reshaped to one"
+    )
+
+
+def _stride(model, name, size, side):
+    stride = side // size[0]
+    if stride * size[0] != side or stride & (stride - 1):
+        raise ValueError(
+            f"build: {name} of {model.name} has {size[0]} rows for an image of {side}, which is no "
+            "stride 2, 4, 8, ...: its convolutions do not pad ('same'), or its size does not divide"
+        )
+    return stride
+
+
+def _unreachable(model, last, stride, wanted, sizes, side):
+    fitting = [name for name, size in sizes.items() if size[0] * wanted == side]
+    advice = f"give output_stride={stride}"
+    if fitting:
+        advice += (
+            f', or end the encoder earlier: keras.Model({model.name}.input, {model.name}.get_layer("'
+            f'{fitting[-1]}").output)'
+        )
+    return ValueError(
+        f"build: output_stride={wanted} cannot be reached: the last feature of {model.name}, {last}, "
+        f"is at stride {stride}, and only the project's own backbones trade stride for atrous "
+        f"convolution; {advice}"
+    )

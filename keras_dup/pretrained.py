@@ -1,0 +1,113 @@
+"""Weights for what `keras_dup.models.build` made: shipped, downloaded or from a file."""
+
+import importlib.resources
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_dup import deeplab
+
+SHIPPED = {"efficientnet_lite0": "efficientnet_lite0_imagenet.npz"}  # in saved_models/
+IMAGENET = (*SHIPPED, *deeplab.IMAGENET, "mobilenet_v2")
+
+
+def load(model, backbone, weights):
+    """Gives `model` the values of `weights`; the kinds stand at `keras_dup.models.build`.
+
+    Raises:
+        ValueError: no weights of that name or kind for this backbone, or they do not fit the model
+            (what is left over on either side is listed).
+        OSError: a file is missing, or a download failed.
+    """
+    weights = str(weights)
+    if weights == "imagenet" and isinstance(backbone, keras.Model):
+        raise ValueError(f'build: weights="imagenet": {backbone.name} has to bring its own')
+    if weights == "imagenet":
+        load_imagenet(model, backbone)
+    elif weights.endswith(".weights.h5"):
+        _load_h5(model, weights)
+    elif weights.endswith(".keras"):
+        _load_keras(model, weights)
+    elif pathlib.Path(f"{weights}.index").exists():
+        deeplab.load(model, backbone, weights)
+    else:
+        raise ValueError(
+            f'build: weights={weights!r}; expected is "imagenet", a .weights.h5, a .keras, or the '
+            "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
+        )
+
+
+def load_imagenet(model, backbone):
+    """Gives the backbone in `model` its published ImageNet weights.
+
+    Those of efficientnet_lite0 are part of the package. Those of resnet50, resnet101, xception65
+    and xception71 are DeepLab's archives, 270 to 480 MB, and those of mobilenet_v2 are those of
+    `keras.applications`, 9 MB; both are downloaded once, to Keras's cache.
+    """
+    if backbone in SHIPPED:
+        with np.load(importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]) as f:
+            for variable in model.variables:
+                if variable.path in f:
+                    variable.assign(f[variable.path])
+    elif backbone in deeplab.IMAGENET:
+        deeplab.load(model, backbone, _download(backbone))
+    elif backbone == "mobilenet_v2":
+        source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
+        copy_mobilenet_v2(source, model)
+    else:
+        raise ValueError(
+            f'build: there are no weights "imagenet" for {backbone}; there are for '
+            f"{', '.join(IMAGENET)}"
+        )
+
+
+def copy_mobilenet_v2(source, model):
+    """Copies a `keras.applications.MobileNetV2` without top, whose last 1x1 to 1280 stays out."""
+    theirs = [layer for layer in source.layers if layer.weights][:-2]
+    ours = [layer for layer in model.layers if layer.weights][: len(theirs)]
+    for layer, other in zip(ours, theirs, strict=True):
+        layer.set_weights(other.get_weights())
+
+
+def _download(backbone):
+    url = deeplab.IMAGENET[backbone]
+    try:
+        folder = keras.utils.get_file(f"keras_dup_{backbone}", url, extract=True)
+    except Exception as error:  # Keras raises a bare Exception
+        raise OSError(
+            f"{url} could not be fetched ({error}); fetch it by other means, unpack it and give "
+            'weights="FOLDER/model.ckpt"'
+        ) from error
+    index = next(pathlib.Path(folder).rglob("model.ckpt.index"), None)
+    if index is None:
+        raise OSError(f"{folder}: {url} was unpacked there and holds no model.ckpt")
+    return index.with_suffix("")
+
+
+def _load_h5(model, path):
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not fit the model; it has to come from `save_weights` of a model built "
+            f"with the same arguments ({error})"
+        ) from error
+
+
+def _load_keras(model, path):
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
+    theirs = {v.path: v for v in keras.models.load_model(path, compile=False).variables}
+    ours = {v.path: v for v in model.variables}
+    shapes = [{name: tuple(v.shape) for name, v in side.items()} for side in (ours, theirs)]
+    left = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
+    if left:
+        raise ValueError(
+            f"{path} does not fit the model; variables on one side only or of another shape: "
+            f"{', '.join(dict.fromkeys(left))}"
+        )
+    for name, variable in ours.items():
+        variable.assign(theirs[name])

@@ -1,0 +1,159 @@
+"""Encoders of the ecosystem: keras.applications, keras-hub, one's own."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dup import flops, models, projection
+
+applications = keras.applications
+
+
+def picture(height, width):
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 255, (1, height, width, 3)).astype("float32")
+
+
+def keras_hub_resnet():
+    keras_hub = pytest.importorskip("keras_hub", reason="the extra peers brings keras-hub")
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[16, 32, 64, 128],
+        stackwise_num_blocks=[2, 2, 2, 2],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="basic_block",
+        use_pre_activation=False,
+    )
+
+
+def mit():
+    """The encoder of SegFormer, at the widths of MiT-B0; it is built for one size."""
+    keras_hub = pytest.importorskip("keras_hub", reason="the extra peers brings keras-hub")
+    return keras_hub.models.MiTBackbone(
+        image_shape=(96, 128, 3),
+        layerwise_depths=[2, 2, 2, 2],
+        num_layers=4,
+        layerwise_num_heads=[1, 2, 5, 8],
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        max_drop_path_rate=0.1,
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        hidden_dims=[32, 64, 160, 256],
+    )
+
+
+FAMILIES = {
+    "keras.applications": (
+        lambda: applications.MobileNetV2(weights=None, include_top=False),
+        ("block_3_depthwise_relu", "block_13_expand_relu"),
+        [(64, 96), (70, 97)],
+    ),
+    "keras-hub ResNet": (keras_hub_resnet, ("P2", "stack2_block1_out"), [(64, 96), (70, 97)]),
+    "keras-hub MiT": (mit, ("P1", "P3"), [(96, 128)]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", models.DECODERS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, decoder, tmp_path):
+    make, names, sizes = FAMILIES[family]
+    backbone = make()
+    rescaling = keras.layers.Rescaling(1 / 127.5, -1)
+    network = {"backbone": backbone, "num_classes": 3, "low_level_features": names}
+    model = models.build(**network, decoder=decoder, preprocessing=rescaling)
+    assert any(v is w for v in model.weights for w in backbone.weights)
+    label_map = np.random.default_rng(0).integers(0, 3, (1, *sizes[0]))
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    before = [np.array(v) for v in backbone.trainable_weights]
+    assert np.isfinite(model.train_on_batch(picture(*sizes[0]), label_map))
+    moved = [
+        np.any(a != np.asarray(b)) for a, b in zip(before, backbone.trainable_weights, strict=True)
+    ]
+    assert np.mean(moved) > 0.9  # gradients reach it (not its head, not dead units)
+    weights = model.get_weights()
+    for size in sizes:
+        y = np.asarray(model(picture(*size)))
+        assert y.shape == (1, *size, 3)
+        np.testing.assert_allclose(y, model.predict(picture(*size), verbose=0), atol=1e-5)
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
+
+
+def test_a_classifier_is_cut_at_its_last_feature_map():
+    for include_top in (False, True):
+        backbone = applications.MobileNetV2((96, 96, 3), include_top=include_top, weights=None)
+        model = models.build(backbone, num_classes=3)
+        encoder = model.get_layer(backbone.name)
+        assert encoder.layers[-1].name == "out_relu"
+        assert model.get_layer("dupsampling").ratio == 32
+        assert model.input_shape == (None, 96, 96, 3)
+
+
+def test_the_features_of_a_padded_image_are_those_of_its_repeated_edge():
+    backbone = applications.MobileNetV2(weights=None, include_top=False)
+    model = models.build(backbone, num_classes=3)
+    x = picture(70, 97)
+    padded = np.pad(x, ((0, 0), (0, 26), (0, 31), (0, 0)), mode="edge")
+    np.testing.assert_allclose(model(x), model(padded)[:, :70, :97], atol=1e-6)
+
+
+def test_a_projection_of_the_encoders_stride_is_taken():
+    label_maps = np.random.default_rng(0).integers(0, 3, (2, 64, 64), dtype=np.uint8)
+    fitted = projection.fit(label_maps, 3, 32, 8)
+    backbone = applications.MobileNetV2(weights=None, include_top=False)
+    model = models.build(backbone, num_classes=3, projection=fitted)
+    np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], fitted.matrix)
+
+
+def test_an_encoder_that_ends_earlier_reaches_a_smaller_stride():
+    whole = applications.ResNet50(weights=None, include_top=False)
+    message = (
+        r"output_stride=16 cannot be reached: the last feature of resnet50, conv5_block3_out, is "
+        r"at stride 32.*give output_stride=32, or .*get_layer\(\"conv4_block6_out\"\).output\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        models.build(whole, output_stride=16)
+    encoder = keras.Model(whole.input, whole.get_layer("conv4_block6_out").output)
+    model = models.build(encoder, num_classes=3, output_stride=16)
+    assert model.get_layer("dupsampling").ratio == 16
+
+
+def test_encoders_that_do_not_fit_are_named():
+    small = applications.MobileNetV2(weights=None, include_top=False, alpha=0.35)
+    with pytest.raises(ValueError, match=r"has no feature \['conv9'\]; its features are Conv1"):
+        models.build(small, low_level_features=("conv9",))
+    with pytest.raises(ValueError, match="6 rows for an image of 256, which is no stride 2, 4, 8"):
+        models.build(applications.InceptionV3(weights=None, include_top=False))
+    with pytest.raises(ValueError, match="10 rows for an image of 299"):
+        models.build(applications.Xception(weights=None))
+    with pytest.raises(ValueError, match=r"takes \[\(None, 8\)\]; \(B, H, W, 3\) is expected"):
+        models.build(keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]))
+    tokens = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Reshape((64, 192))])
+    with pytest.raises(ValueError, match=r"no feature map .*tokens"):
+        models.build(tokens)
+    with pytest.raises(ValueError, match="has its preprocessing inside"):
+        models.build("mobilenet_v2", preprocessing=keras.layers.Rescaling(1 / 255))
+    with pytest.raises(ValueError, match="has to bring its own"):
+        models.build(small, weights="imagenet")
+    shallow = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, 4, "same")])
+    with pytest.raises(ValueError, match=r"is at stride 4; it must be one of \(8, 16, 32\)"):
+        models.build(shallow)
+
+
+def test_multiply_adds_of_an_encoder_are_counted_inside_it():
+    backbone = applications.MobileNetV2(weights=None, include_top=False)
+    inside = flops.count(backbone, (224, 224))["total"]
+    table = flops.table(models.build(backbone, num_classes=3), (224, 224))
+    assert table["backbone"] == (inside, backbone.count_params())
+    # 300 M with the classifier, tensorflow/models, mobilenet_v2.py; 7 * 7 positions here, 1 there
+    assert round(inside / 1e6) == 300 - 1
+
+
+def test_layers_made_of_layers_cannot_be_counted():
+    with pytest.raises(ValueError, match="patch_and_embed_0 is a Overlapping"):
+        flops.count(models.build(mit(), num_classes=3), (96, 128))
