@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m training.demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_layers.py tests/test_models.py -m "not slow"
 
 lint: $(VENV)/installed

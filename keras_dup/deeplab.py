@@ -68,8 +68,6 @@ def load(model, backbone, prefix):
     """
     import tensorflow as tf
 
-    import tensorflow as tf
-
     if backbone not in SCOPES:
         raise ValueError(f"build: DeepLab checkpoints are of {', '.join(SCOPES)}, not {backbone}")
     try:
@@ -125,7 +123,8 @@ def _check(prefix, ours, theirs):
     problems = [f"only in the checkpoint: {name}" for name in sorted(set(theirs) - set(names))]
     problems += [f"only in the model: {name}" for name in sorted(set(names) - set(theirs))]
     problems += [
-        f"{name} is {tuple(theirs[name])} in the checkpoint and {tuple(variable.shape)} in the model"
+        f"{name} is {tuple(theirs[name])} in the checkpoint and {tuple(variable.shape)} in the "
+        "model"
         for name, variable in ours
         if name in theirs and tuple(theirs[name]) != tuple(variable.shape)
     ]

@@ -15,3 +15,8 @@ def seed():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+def pytest_addoption(parser):
+    help_text = "take every network whole in test_every_network.py"
+    parser.addoption("--full-size", action="store_true", help=help_text)

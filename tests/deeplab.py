@@ -10,10 +10,7 @@ import numpy as np
 def variables(network, num_classes=None, low_level_channels=None):
     """{name: shape} of a checkpoint of ImageNet or, with num_classes, of a whole DeepLabv3+."""
     shapes = {}
-    if network.startswith("resnet"):
-        last = _resnet(shapes, network)
-    else:
-        last = _xception(shapes, network)
+    last = (_resnet if network.startswith("resnet") else _xception)(shapes, network)
     if num_classes is None:
         shapes[f"{network}/logits/weights"] = (1, 1, last, 1001)
         shapes[f"{network}/logits/biases"] = (1001,)

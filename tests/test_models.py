@@ -26,9 +26,8 @@ def fitted(ratio=16, num_classes=3, channels=8):
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", models.DECODERS)
 @pytest.mark.parametrize("output_stride", models.OUTPUT_STRIDES)
-@pytest.mark.parametrize("backbone", ("resnet50", "efficientnet_lite0"))
-def test_every_combination_gives_probabilities_at_any_size(backbone, output_stride, decoder):
-    model = models.build(backbone, 3, output_stride, decoder=decoder)
+def test_a_model_gives_probabilities_at_any_size(output_stride, decoder):
+    model = models.build("mobilenet_v2", 3, output_stride, decoder=decoder)
     for height, width in ((64, 48), (65, 37), (1, 7)):
         y = run(model, picture(height, width))
         assert y.shape == (1, height, width, 3)

@@ -11,7 +11,7 @@ from keras_dup.backbones.efficientnet_lite import (
     efficientnet_lite1,
     efficientnet_lite2,
 )
-from keras_dup.backbones.mobilenet_v2 import mobilenet_v2
+from keras_dup.backbones.mobilenet import mobilenet_v2
 from keras_dup.backbones.resnet import resnet50, resnet101
 from keras_dup.backbones.xception import xception65, xception71
 

@@ -11,7 +11,7 @@ import math
 import keras
 from keras import layers
 
-from keras_dup.backbones.mobilenet_v2 import inverted_residuals, relu6_convolution
+from keras_dup.backbones.mobilenet import inverted_residuals, relu6_convolution
 
 # kernel size, stride of the first unit, expansion, filters, units
 LITE0 = (

@@ -62,7 +62,8 @@ def _is_map(layer):
 
 def _sizes(image, features, height, width):
     """{name: (height, width)} of the features of an image of height x width."""
-    features = {name: x for name, x in features.items() if x is not image}
+    if not features:
+        return {}
     traced = keras.Model(image, features)(keras.Input((height, width, 3), batch_size=1))
     return {name: tuple(x.shape[1:3]) for name, x in traced.items()}
 
@@ -91,15 +92,13 @@ def _stride(model, name, size, side):
 
 
 def _unreachable(model, last, stride, wanted, sizes, side):
-    fitting = [name for name, size in sizes.items() if size[0] * wanted == side]
     advice = f"give output_stride={stride}"
+    fitting = [name for name, size in sizes.items() if size[0] * wanted == side]
     if fitting:
-        advice += (
-            f', or end the encoder earlier: keras.Model({model.name}.input, {model.name}.get_layer("'
-            f'{fitting[-1]}").output)'
-        )
+        earlier = f'{model.name}.get_layer("{fitting[-1]}").output'
+        advice += f", or end the encoder earlier: keras.Model({model.name}.input, {earlier})"
     return ValueError(
-        f"build: output_stride={wanted} cannot be reached: the last feature of {model.name}, {last}, "
-        f"is at stride {stride}, and only the project's own backbones trade stride for atrous "
-        f"convolution; {advice}"
+        f"build: output_stride={wanted} cannot be reached: the last feature of {model.name}, "
+        f"{last}, is at stride {stride}, and only the project's own backbones trade stride for "
+        f"atrous convolution; {advice}"
     )

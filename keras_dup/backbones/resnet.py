@@ -58,12 +58,8 @@ def _bottleneck(x, depth, stride, rate, name, features):
         shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut")(x) if stride > 1 else x
     else:
         shortcut = _convolution(x, f"{name}_shortcut", 1, stride, filters=4 * depth)
-    for conv, kernel_size, filters, stride, rate, activation in (
-        ("c1", 1, depth, 1, 1, "relu"),
-        ("c2", 3, depth, stride, rate, "relu"),
-        ("c3", 1, 4 * depth, 1, 1, None),
-    ):
-        arguments = {"filters": filters, "activation": activation}
-        x = _convolution(x, name + conv, kernel_size, stride, rate, **arguments)
-        features[name + conv] = x
+    residual = functools.partial(_convolution, activation="relu")
+    x = features[f"{name}c1"] = residual(x, f"{name}c1", 1, filters=depth)
+    x = features[f"{name}c2"] = residual(x, f"{name}c2", 3, stride, rate, filters=depth)
+    x = features[f"{name}c3"] = _convolution(x, f"{name}c3", 1, filters=4 * depth)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, x]))

@@ -42,7 +42,7 @@ _convolution = functools.partial(convolution, epsilon=1e-3)
 
 
 def xception65(image, output_stride=16):
-    """Xception-65. Features: conv1_1..2 (stride 2) and {flow}b{block}u{unit}c{conv}, 2048 at the end.
+    """Xception-65. Features: conv1_1..2 (stride 2) and {flow}b{block}u{unit}c{conv}, 2048 at last.
 
     The flows are ef (entry), mf (middle) and xf (exit). conv 3 of a unit is named before the
     shortcut is added (mfb1u16c3: 728 channels at stride 16; efb2u1c2: 256 at stride 4).

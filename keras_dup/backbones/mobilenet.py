@@ -37,7 +37,7 @@ def mobilenet_v2(image, output_stride=16):
 
 
 def inverted_residuals(x, blocks, output_stride):
-    """A 3x3 convolution with stride 2 to 32 channels and the units of `blocks` -> {name: feature}."""
+    """A 3x3 convolution with stride 2 to 32 channels, the units of `blocks` -> {name: feature}."""
     x = relu6_convolution(x, "conv1", 3, 2, filters=32)
     features = {"conv1": x}
     units = [

@@ -1,0 +1,111 @@
+"""Every backbone at every output stride with both decoders: builds, trains, exports.
+
+SavedModels are compared with the model at 513 x 513, 512 x 512 and 321 x 481. By default units are
+left out of all networks but one, networks train one step, and the DUpsampling ones at stride 16 are
+converted to LiteRT. With `--full-size` every network is whole, trains a step at each size and is
+converted, which takes more than an hour on 2 cores.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dup import backbones, models
+from keras_dup.backbones import efficientnet_lite, mobilenet, resnet, xception
+
+SIZES = ((513, 513), (512, 512), (321, 481))
+LOW_LEVEL = {  # of both kinds: finer than the last feature, and not
+    "resnet": ("b1u2c3", "b3u2c3"),
+    "xception": ("efb2u1c2", "mfb1u1c3"),
+    "mobilenet": ("b2u1c3", "b5u1c3"),
+    "efficientnet": ("b2u1c3", "b5u1c3"),
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TensorFlow's"),
+]
+
+
+@pytest.fixture
+def fewer_units(monkeypatch):
+    """Two units a block in ResNets, one in the others: every block and every stride stay."""
+    for module, table, units, column in (
+        (resnet, "RESNET50", 2, 1),
+        (resnet, "RESNET101", 2, 1),
+        (xception, "XCEPTION65", 1, 1),
+        (xception, "XCEPTION71", 1, 1),
+        (mobilenet, "MOBILENET_V2", 1, 4),
+        (efficientnet_lite, "LITE0", 1, 4),
+    ):
+        rows = [
+            (*row[:column], min(row[column], units), *row[column + 1 :])
+            for row in getattr(module, table)
+        ]
+        monkeypatch.setattr(module, table, tuple(rows))
+
+
+@pytest.mark.parametrize("decoder", models.DECODERS)
+@pytest.mark.parametrize("output_stride", models.OUTPUT_STRIDES)
+@pytest.mark.parametrize("backbone", backbones.__all__)
+def test_every_network_builds_trains_and_exports(
+    backbone, output_stride, decoder, request, tmp_path
+):
+    full_size = request.config.getoption("full_size")
+    if not full_size:
+        if backbone in ("resnet101", "efficientnet_lite1"):
+            pytest.skip("with fewer units it is resnet50 or efficientnet_lite0; see --full-size")
+        request.getfixturevalue("fewer_units")
+    low_level_features = LOW_LEVEL[backbone.rstrip("0123456789").split("_")[0]]
+    model = models.build(backbone, 3, output_stride, low_level_features, decoder=decoder)
+    _train(model, SIZES if full_size else SIZES[2:])
+    if full_size:
+        _export(model, tmp_path, litert_sizes=SIZES)
+    else:
+        with_litert = output_stride == 16 and decoder == "dupsampling"
+        _export(model, tmp_path, litert_sizes=SIZES[2:] if with_litert else ())
+
+
+def test_the_papers_network_builds_trains_and_exports_whole(tmp_path):
+    model = models.build(preset="voc2012_xception65")
+    _train(model, SIZES)
+    _export(model, tmp_path, litert_sizes=SIZES)
+
+
+def _train(model, sizes):
+    loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
+    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+    before = model.get_weights()
+    for image, label_map in _drawn(sizes, model.output_shape[-1]):
+        assert np.isfinite(model.train_on_batch(image[None], label_map[None]))
+    moved = {v.path: np.any(a != np.asarray(v)) for a, v in zip(before, model.weights, strict=True)}
+    kernels = [path for path in moved if path.endswith(("kernel", "log_temperature"))]
+    # DUpsampling is frozen. One image has one mean, which its batch norm turns into zero.
+    still = [path for path in kernels if not moved[path]]
+    assert set(still) <= {"dupsampling/kernel", "aspp_pooling_conv/kernel"}
+    assert not moved.get("dupsampling/kernel")
+
+
+def _export(model, folder, litert_sizes):
+    from keras_dup import export
+
+    images = [image for image, _ in _drawn(SIZES, 2)]
+    report = export.saved_model(model, folder / "served", images=images, verbose=False)
+    assert report["equal_pixels"] > 0.999
+    if not litert_sizes:
+        return
+    images = [image for image, _ in _drawn(litert_sizes, 2)]
+    report = export.litert(model, folder / "m.tflite", None, None, images, verbose=False)
+    assert report["equal_pixels"] > 0.999
+
+
+def _drawn(sizes, num_classes):
+    """[(image, label map)] of random pixels and classes."""
+    rng = np.random.default_rng(0)
+    return [
+        (
+            rng.uniform(0, 255, (*size, 3)).astype("float32"),
+            rng.integers(0, num_classes, size).astype("uint8"),
+        )
+        for size in sizes
+    ]
