@@ -170,6 +170,8 @@ def _keras_model(network, preprocessing):
     if None in image.shape[1:3]:  # a model for one size has a multiple of its strides
         x = EdgePadding(strides["last"], name="padding")(x)
     if preprocessing is not None:
+        if isinstance(preprocessing, keras.layers.Layer):
+            keras_model.check_training(preprocessing)
         x = preprocessing(x)
     return image, encoder(x), strides
 

@@ -146,6 +146,11 @@ def test_encoders_that_do_not_fit_are_named():
         models.build("mobilenet_v2", preprocessing=keras.layers.Rescaling(1 / 255))
     with pytest.raises(ValueError, match="has to bring its own"):
         models.build(small, weights="imagenet")
+    resizing = keras.Sequential([keras.Input((70, 70, 3)), keras.layers.Resizing(64, 64)])
+    with pytest.raises(ValueError, match=r"resizing\w* in sequential\w* is a Resizing, which puts"):
+        models.build(resizing)
+    with pytest.raises(ValueError, match="is a RandomFlip, which puts every batch norm after it"):
+        models.build(small, preprocessing=keras.layers.RandomFlip())
     shallow = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, 4, "same")])
     with pytest.raises(ValueError, match=r"is at stride 4; it must be one of \(8, 16, 32\)"):
         models.build(shallow)

@@ -1,5 +1,7 @@
 """Any Keras model as an encoder: finds its features, their strides and what does not fit."""
 
+import inspect
+
 import keras
 
 _PROBE = 256  # pixels, a multiple of every stride up to 64
@@ -20,11 +22,13 @@ def encoder(model, low_level_features=(), output_stride=None):
     Returns: (`keras.Model` image -> {name: feature}, ending in "last"; {name: stride}).
 
     Raises:
-        ValueError: the model is not functional or has another input; a name is unknown; there is
-            no feature map; a feature is not the image over a power of two; or the stride of the
-            last feature is not `output_stride` (names the layer to cut the model at).
+        ValueError: the model is not functional or has another input; a layer in it upsets batch
+            norm; a name is unknown; there is no feature map; a feature is not the image over a
+            power of two; or the stride of the last feature is not `output_stride` (names the layer
+            to cut the model at).
     """
     image = _image(model)
+    check_training(model)
     maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
     levels = {**maps, **getattr(model, "pyramid_outputs", {})}
     unknown = [name for name in low_level_features if name not in levels]
@@ -42,6 +46,20 @@ def encoder(model, low_level_features=(), output_stride=None):
         raise _unreachable(model, last, strides["last"], output_stride, sizes, side)
     features["last"] = levels[last]
     return keras.Model(image, features, name=model.name, trainable=model.trainable), strides
+
+
+def check_training(layer):
+    """Refuses layers that are in training mode unless told otherwise (Resizing, RandomFlip, ...).
+
+    Keras hands their mode on: the batch norms after them would train in `model(x)` and in exports.
+    """
+    for part in layer._flatten_layers():
+        training = inspect.signature(part.call).parameters.get("training")
+        if training is not None and training.default is True:
+            raise ValueError(
+                f"build: {part.name} in {layer.name} is a {type(part).__name__}, which puts every "
+                "batch norm after it into training mode; resize and augment in the input pipeline"
+            )
 
 
 def _image(model):

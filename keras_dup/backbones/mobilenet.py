@@ -3,7 +3,8 @@
 Source of the definition: Table 2 of the paper; tensorflow/models,
 research/slim/nets/mobilenet/mobilenet_v2.py. Batch norm has epsilon 1e-3 (that of slim and of
 keras.applications), activations are ReLU6. DeepLab ends it at the 320 channels of layer_18, before
-the 1x1 convolution to 1280. The input is image / 127.5 - 1 (feature_extractor.py of DeepLab).
+the 1x1 convolution to 1280; it pads 'same', which at odd sizes is what is done here. The input is
+image / 127.5 - 1 (feature_extractor.py of DeepLab).
 """
 
 import functools

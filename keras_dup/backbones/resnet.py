@@ -4,7 +4,9 @@ Source of the definition: tensorflow/models, research/deeplab/core/resnet_v1_bet
 stride is in its *last* unit, batch norm has epsilon 1e-5, and past the output stride the rate of
 the 3x3 convolutions grows instead of the stride. No multi-grid: DeepLab publishes these networks
 with the ImageNet checkpoints alone, and the default there is (1, 1, 1). The input is
-image / 127.5 - 1, as `_PREPROCESS_FN` of feature_extractor.py has it for the beta variants.
+image / 127.5 - 1, as `_PREPROCESS_FN` of feature_extractor.py has it for the beta variants (the
+mean is subtracted for those with a 7x7 root alone). pool1 pads on every side, which is DeepLab's
+'same' where its input has an odd size, as at 513.
 """
 
 import functools
