@@ -2,10 +2,19 @@
 
 import importlib
 
-from keras_dup import flops, layers, models, projection
+from keras_dup import flops, inference, layers, models, presets, projection
 
 __version__ = "0.1.0"
-__all__ = ["data", "export", "flops", "layers", "models", "projection"]
+__all__ = [
+    "data",
+    "export",
+    "flops",
+    "inference",
+    "layers",
+    "models",
+    "presets",
+    "projection",
+]
 
 
 def __getattr__(name):

@@ -1,6 +1,7 @@
 """The `keras-dup` command."""
 
 import argparse
+import pathlib
 import sys
 import time
 
@@ -28,6 +29,7 @@ def _parser():
     fit.add_argument("--names", help="text file with the names to fit to; all by default")
     fit.add_argument("--val-names", help="text file with names to measure the reconstruction on")
     _add_flops(commands)
+    _add_predict(commands)
     return parser
 
 
@@ -45,6 +47,61 @@ def _add_flops(commands):
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
     flops.add_argument("--input-size", **size, help="in pixels; 513 513 or the preset's by default")
     flops.add_argument("--elementwise", action="store_true", help="count batch norm, ReLU, ... too")
+
+
+def _add_predict(commands):
+    predict = commands.add_parser("predict", help="label maps and overlays of pictures")
+    predict.set_defaults(run=_predict)
+    predict.add_argument("model", help="a .keras file")
+    predict.add_argument("images", nargs="+", help="pictures, or folders of pictures")
+    predict.add_argument("-o", "--output", required=True, help="folder: NAME.png, NAME_overlay.png")
+    predict.add_argument("--scales", type=float, nargs="+", default=[1.0])
+    predict.add_argument("--flip", action="store_true", help="also mirrored, averaged")
+    predict.add_argument(
+        "--window",
+        type=int,
+        default=1025,
+        help="side in pixels; larger pictures run in overlapping windows, 0: as a whole (1025)",
+    )
+    predict.add_argument("--class-names", help="text file with a name a line, for the legend")
+
+
+def _predict(arguments):
+    import keras
+    from tqdm import tqdm
+
+    from keras_dup import data, inference, pictures
+
+    files = data.image_files(arguments.images)
+    model = keras.models.load_model(arguments.model, compile=False)
+    names = _class_names(arguments.class_names, model.output_shape[-1])
+    output = pathlib.Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    options = {"scales": arguments.scales, "flip": arguments.flip}
+    bad = 0
+    for file, stem in tqdm(data.distinct_stems(files), "predicting", unit=" pictures"):
+        try:
+            image = data.read_image(file)
+        except (ValueError, OSError) as error:
+            tqdm.write(f"keras-dup: {error}", file=sys.stderr)
+            bad += 1
+            continue
+        label_map = inference.predict(model, image, window=arguments.window or None, **options)
+        data.save_label_map(output / f"{stem}.png", label_map)
+        pictures.save(pictures.overlay(image, label_map, names), output / f"{stem}_overlay.png")
+    print(f"{output}: {len(files) - bad} label maps and overlays")
+    if bad:
+        raise ValueError(f"{bad} of {len(files)} pictures could not be read, see above")
+
+
+def _class_names(path, num_classes):
+    if path is None:
+        return [str(k) for k in range(num_classes)]
+    names = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) != num_classes:
+        raise ValueError(f"{path}: {len(names)} names, but the model has {num_classes} classes")
+    return names
 
 
 def _flops(arguments):

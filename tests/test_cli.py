@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from keras_dup import cli, data, projection
+from keras_dup import cli, data, models, projection
 
 
 @pytest.fixture
@@ -52,6 +53,72 @@ def test_a_bad_mask_ends_the_command_with_one_line_that_names_it(masks):
     with pytest.raises(SystemExit, match="no such folder"):
         fit(masks / "nowhere")
     assert not (masks / "w.npz").exists()
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    models.build("mobilenet_v2", 3, low_level_features=(), channels=8).save(path)
+    return str(path)
+
+
+def strange_pictures(folder):
+    """One of each kind of picture that users have; returns {name: (height, width)}."""
+    colours = np.random.default_rng(0).integers(0, 256, (40, 56, 4), dtype=np.uint8)
+    rgb, deep = Image.fromarray(colours[..., :3]), colours[..., 0].astype(np.uint16) * 257
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    rgb.save(folder / "turned.jpg", exif=exif)
+    Image.fromarray(colours[..., 0]).save(folder / "grey.png")
+    Image.fromarray(colours).save(folder / "rgba.png")
+    Image.fromarray(deep).save(folder / "deep.png")
+    rgb.convert("CMYK").save(folder / "cmyk.jpg")
+    rgb.save(folder / "moving.gif", save_all=True, append_images=[rgb.rotate(180)])
+    rgb.save(folder / "web.webp")
+    rgb.resize((1, 1)).save(folder / "dot.png")
+    rgb.resize((700, 2)).save(folder / "line.png")
+    sizes = {"turned": (56, 40), "dot": (1, 1), "line": (2, 700)}
+    names = ("grey", "rgba", "deep", "cmyk", "moving", "web")
+    return {**sizes, **dict.fromkeys(names, (40, 56))}
+
+
+@pytest.mark.slow
+def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
+    model_file, tmp_path, capsys
+):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    sizes = strange_pictures(folder)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "names.txt").write_text("background\ncat\ndog\n")
+    output = tmp_path / "out"
+    arguments = ["predict", model_file, str(folder), "-o", str(output), "--window", "32"]
+    names = ["--class-names", str(tmp_path / "names.txt")]
+    with pytest.raises(SystemExit, match="1 of 10 pictures could not be read"):
+        cli.main([*arguments, *names, "--flip"])
+    printed = capsys.readouterr()
+    assert "broken.jpg: cannot be decoded" in printed.err and "9 label maps" in printed.out
+    assert len(list(output.iterdir())) == 2 * len(sizes)
+    for name, size in sizes.items():
+        assert data.read_label_map(output / f"{name}.png", 3).shape == size
+        overlay = Image.open(output / f"{name}_overlay.png")
+        assert overlay.width >= size[1] and overlay.height > size[0]
+    (tmp_path / "names.txt").write_text("cat\n")
+    with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but the model has 3 classes"):
+        cli.main([*arguments, *names])
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
+    files = [tmp_path / name for name in ("a/x.jpg", "a/x.png", "b/x.png", "b/y.png")]
+    names = [name for _, name in data.distinct_stems(files)]
+    assert names == ["x.jpg", "a_x.png", "b_x.png", "y"]
+
+
+def test_predict_names_what_is_missing(tmp_path):
+    with pytest.raises(SystemExit, match="none: no such file or folder"):
+        cli.main(["predict", "m.keras", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="no file that ends in"):
+        cli.main(["predict", "m.keras", str(tmp_path), "-o", str(tmp_path / "out")])
 
 
 def test_flops_prints_a_table_by_part(capsys):

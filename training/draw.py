@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_dup import data
+from keras_dup.pictures import colours, legend, save
 
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
@@ -52,11 +53,6 @@ def curves(log, path):
     path.with_name(f"part.{path.name}").replace(path)
 
 
-def colours(label_map):
-    """(H, W) class ids -> (H, W, 3) uint8, VOC's palette."""
-    return data.palette()[label_map]
-
-
 def difference(truth, label_map):
     """(H, W, 3) uint8: red where the label maps differ, white where the truth is void."""
     picture = np.where((truth == label_map)[..., None], RIGHT, WRONG)
@@ -68,7 +64,7 @@ def grid(rows, titles, class_names, width=240):
     rows = [[_scaled(picture, width) for picture in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in rows]
     canvas_width = len(titles) * (width + MARGIN) + MARGIN
-    legend = _legend(class_names, canvas_width)
+    key = legend(class_names, canvas_width)
     canvas = Image.new("RGB", (canvas_width, 24 + sum(heights) + MARGIN * len(rows)), "white")
     pen = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
@@ -78,38 +74,13 @@ def grid(rows, titles, class_names, width=240):
         for column, picture in enumerate(row):
             canvas.paste(picture, (MARGIN + column * (width + MARGIN), top))
         top += height + MARGIN
-    whole = Image.new("RGB", (canvas_width, canvas.height + legend.height), "white")
+    whole = Image.new("RGB", (canvas_width, canvas.height + key.height), "white")
     whole.paste(canvas, (0, 0))
-    whole.paste(legend, (0, canvas.height))
+    whole.paste(key, (0, canvas.height))
     return whole
-
-
-def save(picture, path):
-    """Writes a PNG, whole or not at all."""
-    path = pathlib.Path(path)
-    part = path.with_name(f"part.{path.name}")
-    picture.save(part)
-    part.replace(path)
 
 
 def _scaled(picture, width):
     picture = Image.fromarray(picture)
     height = round(picture.height * width / picture.width)
     return picture.resize((width, height), Image.NEAREST)
-
-
-def _legend(class_names, width):
-    places, x, y = [], MARGIN, 0
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    for name in class_names:
-        length = 18 + int(pen.textlength(name)) + 12
-        if x + length > width:
-            x, y = MARGIN, y + 18
-        places.append((x, y))
-        x += length
-    legend = Image.new("RGB", (width, y + 22), "white")
-    pen = ImageDraw.Draw(legend)
-    for (x, y), name, colour in zip(places, class_names, data.palette(), strict=False):
-        pen.rectangle((x, y + 3, x + 12, y + 15), fill=tuple(colour.tolist()))
-        pen.text((x + 18, y + 3), name, fill="black")
-    return legend

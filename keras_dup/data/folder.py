@@ -92,23 +92,56 @@ def mask_files(masks, names=None):
     return [files[stem] for stem in stems]
 
 
+def image_files(paths):
+    """Returns the pictures among files and folders: files as they are, folders' in order of name.
+
+    Raises FileNotFoundError for what does not exist, ValueError for a folder without a picture.
+    """
+    files = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += _files(path, (*_IMAGE_ENDINGS, ".tif", ".tiff", ".webp"))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"{path}: no such file or folder")
+    return files
+
+
+def distinct_stems(files):
+    """[(file, name)]: the name without ending, with ending or folder too where it would clash."""
+    counts = Counter(file.stem for file in files)
+    named = [(file, file.stem if counts[file.stem] == 1 else file.name) for file in files]
+    counts = Counter(name for _, name in named)
+    return [
+        (file, name if counts[name] == 1 else "_".join(file.parts[-2:])) for file, name in named
+    ]
+
+
+def _files(folder, endings):
+    # Names that start with a dot are not pictures: macOS writes "._a.jpg" beside "a.jpg".
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in endings and not path.name.startswith(".")
+    ]
+    if not files:
+        raise ValueError(f"{folder}: no file that ends in {', '.join(endings)} (in any case)")
+    return files
+
+
 def _files_by_stem(folder, endings):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     files = {}
-    for path in sorted(folder.iterdir()):
-        # Names that start with a dot are not pictures: macOS writes "._a.jpg" beside "a.jpg".
-        if path.suffix.lower() not in endings or path.name.startswith("."):
-            continue
+    for path in _files(folder, endings):
         if path.stem in files:
             raise ValueError(
                 f"{folder}: {files[path.stem].name} and {path.name} have one name; "
                 "pairing goes by name, so keep one of them"
             )
         files[path.stem] = path
-    if not files:
-        raise ValueError(f"{folder}: no file that ends in {', '.join(endings)} (in any case)")
     return files
 
 

@@ -1,0 +1,125 @@
+"""Whole pictures: any size, several scales, mirrored, in windows."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dup import inference, models
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    network = {"num_classes": 5, "low_level_features": ("b2u2c3",), "channels": 8}
+    return models.build("efficientnet_lite0", weights="imagenet", **network)
+
+
+@pytest.fixture(scope="module")
+def pixelwise():
+    """A model that sees one pixel at a time: windows and mirrors cannot change its answer."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 64)(image)
+    return keras.Model(image, keras.layers.Conv2D(4, 1, activation="softmax")(x))
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 50), (1, 1), (1, 500), (500, 3)])
+def test_any_size_gets_a_class_for_every_pixel(model, size):
+    label_map = inference.predict(model, picture(*size))
+    assert label_map.shape == size and label_map.dtype == np.uint8
+    expected = np.asarray(model(picture(*size)[None].astype("float32")))[0].argmax(-1)
+    assert (label_map == expected).mean() > 0.999
+
+
+def test_several_images_of_different_sizes_are_taken_one_by_one(model):
+    images = [picture(40, 50), picture(33, 64)]
+    for one, image in zip(inference.predict(model, images), images, strict=True):
+        np.testing.assert_array_equal(one, inference.predict(model, image))
+    batch = np.stack([picture(40, 50, 1), picture(40, 50, 2)])
+    assert [y.shape for y in inference.predict(model, batch)] == [(40, 50)] * 2
+
+
+def test_scales_and_mirror_images_are_averaged_at_the_size_of_the_image(model):
+    image = picture(65, 97)
+    scales = (0.5, 1.0, 1.75)
+    total = 0
+    for scale in scales:
+        size = [int((side - 1) * scale) + 1 for side in image.shape[:2]]
+        for mirror in (1, -1):
+            x = _resized(image, *size)[:, ::mirror]
+            y = np.asarray(model(x[None].astype("float32")))[0][:, ::mirror]
+            total = total + _resized(y, 65, 97)
+    found = inference.probabilities(model, image, scales, flip=True)
+    np.testing.assert_allclose(found, total / 6, atol=1e-5)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+def _resized(image, height, width):
+    """Bilinear with aligned corners, pixel by pixel in float64."""
+    y = np.zeros((height, width, image.shape[2]))
+    for i, j in np.ndindex(height, width):
+        row = i * (image.shape[0] - 1) / max(height - 1, 1)
+        column = j * (image.shape[1] - 1) / max(width - 1, 1)
+        for p, q in np.ndindex(2, 2):
+            r, c = min(int(row) + p, image.shape[0] - 1), min(int(column) + q, image.shape[1] - 1)
+            share = (1 - abs(row - int(row) - p)) * (1 - abs(column - int(column) - q))
+            y[i, j] += share * image[r, c]
+    return y
+
+
+def test_a_mirrored_image_gives_the_mirrored_answer(model):
+    image = picture(48, 64)
+    found = inference.probabilities(model, image, (0.75, 1.0), flip=True)
+    mirrored = inference.probabilities(model, image[:, ::-1], (0.75, 1.0), flip=True)
+    np.testing.assert_allclose(mirrored[:, ::-1], found, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [16, (16, 40), (7, 1), 1000])
+@pytest.mark.parametrize("size", [(50, 61), (16, 16), (17, 90), (1, 30)])
+def test_windows_cover_every_pixel_once_in_the_sum(pixelwise, size, window):
+    image = picture(*size)
+    whole = inference.probabilities(pixelwise, image)
+    np.testing.assert_allclose(
+        inference.probabilities(pixelwise, image, window=window), whole, atol=1e-6
+    )
+    label_map = inference.predict(pixelwise, image, window=window, flip=True)
+    assert label_map.shape == size and (label_map == whole.argmax(-1)).mean() > 0.99
+
+
+def test_windows_leave_no_seam():
+    """Near its end a window weighs little: what a model sees of the edge hardly shows."""
+    image = keras.Input((None, None, 3))
+    border = keras.layers.Conv2D(1, 9, padding="same", kernel_initializer="ones")(image)
+    x = keras.layers.Concatenate()([border, keras.ops.zeros_like(border)])
+    model = keras.Model(image, x)  # no softmax: the border effect itself
+    flat = np.ones((96, 96, 3), np.uint8)
+    inner = inference.probabilities(model, flat, window=48)[8:-8, 8:-8, 0]
+    # the effect is up to 60 % at a window's edge; side by side windows would jump by it
+    steps = np.abs(np.diff(inner, axis=0)).max() / inner.max()
+    assert steps < 0.03
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.zeros((4, 4)), {}, r"image has shape \(4, 4\); \(height, width, 3\)"),
+        (np.zeros((4, 4, 4)), {}, r"image has shape \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3)), {}, r"image has shape \(0, 4, 3\)"),
+        (np.full((4, 4, 3), np.nan), {}, "not finite"),
+        ([picture(4, 4), np.zeros((4, 3))], {}, r"image 1 has shape \(4, 3\)"),
+        (picture(4, 4), {"scales": (1, 0)}, r"scales=\(1, 0\); positive"),
+        (picture(4, 4), {"scales": ()}, r"scales=\(\); positive"),
+        (picture(4, 4), {"window": 0}, "window=0; a side in pixels"),
+    ],
+)
+def test_bad_input_is_named(pixelwise, image, options, message):
+    with pytest.raises(ValueError, match=message):
+        inference.predict(pixelwise, image, **options)
+
+
+def test_an_image_of_0_to_1_is_pointed_out(pixelwise):
+    with pytest.warns(UserWarning, match="values of 0..1; the model takes 0..255"):
+        inference.predict(pixelwise, np.random.default_rng(0).uniform(0, 1, (4, 4, 3)))
