@@ -2,11 +2,12 @@
 
 import importlib
 
-from keras_dup import flops, inference, layers, models, presets, projection
+from keras_dup import evaluation, flops, inference, layers, models, presets, projection
 
 __version__ = "0.1.0"
 __all__ = [
     "data",
+    "evaluation",
     "export",
     "flops",
     "inference",

@@ -1,6 +1,8 @@
 """The `keras-dup` command."""
 
 import argparse
+import functools
+import json
 import pathlib
 import sys
 import time
@@ -30,6 +32,7 @@ def _parser():
     fit.add_argument("--val-names", help="text file with names to measure the reconstruction on")
     _add_flops(commands)
     _add_predict(commands)
+    _add_evaluate(commands)
     return parser
 
 
@@ -55,29 +58,74 @@ def _add_predict(commands):
     predict.add_argument("model", help="a .keras file")
     predict.add_argument("images", nargs="+", help="pictures, or folders of pictures")
     predict.add_argument("-o", "--output", required=True, help="folder: NAME.png, NAME_overlay.png")
-    predict.add_argument("--scales", type=float, nargs="+", default=[1.0])
-    predict.add_argument("--flip", action="store_true", help="also mirrored, averaged")
-    predict.add_argument(
+    _add_inference(predict)
+
+
+def _add_evaluate(commands):
+    evaluate = commands.add_parser("evaluate", help="IoU of a model on images and masks")
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("model", help="a .keras file")
+    evaluate.add_argument("--images", required=True, help="folder of pictures")
+    evaluate.add_argument("--masks", required=True, help="folder of their masks, PNG")
+    evaluate.add_argument("--names", help="text file with the names to take; all by default")
+    evaluate.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    evaluate.add_argument("-o", "--output", help="folder: report.json, confusion.png, worst.png")
+    _add_inference(evaluate)
+
+
+def _add_inference(command):
+    command.add_argument("--scales", type=float, nargs="+", default=[1.0])
+    command.add_argument("--flip", action="store_true", help="also mirrored, averaged")
+    command.add_argument(
         "--window",
         type=int,
         default=1025,
         help="side in pixels; larger pictures run in overlapping windows, 0: as a whole (1025)",
     )
-    predict.add_argument("--class-names", help="text file with a name a line, for the legend")
+    command.add_argument("--class-names", help="text file with a name a line")
+
+
+def _loaded(arguments):
+    """The function image -> label map of the model of the command line, and its class names."""
+    import keras
+
+    from keras_dup import inference
+
+    model = keras.models.load_model(arguments.model, compile=False)
+    options = {"scales": arguments.scales, "flip": arguments.flip}
+    options["window"] = arguments.window or None
+    names = _class_names(arguments.class_names, model.output_shape[-1])
+    return functools.partial(inference.predict, model, **options), names
+
+
+def _evaluate(arguments):
+    from keras_dup import data, evaluation, pictures
+
+    predict, names = _loaded(arguments)
+    folders = arguments.images, arguments.masks
+    dataset = data.Folder(*folders, len(names), arguments.names, arguments.ignore_class, names)
+    report = evaluation.evaluate(predict, dataset, trimap_widths=(2, 4, 8, 16), boundary=True)
+    print(evaluation.table(report))
+    if arguments.output:
+        output = pathlib.Path(arguments.output)
+        output.mkdir(parents=True, exist_ok=True)
+        part = output / "part.report.json"
+        part.write_text(json.dumps(report, indent=1))
+        part.replace(output / "report.json")
+        pictures.save(pictures.confusion(report["confusion"], names), output / "confusion.png")
+        pictures.save(pictures.worst(predict, dataset, report), output / "worst.png")
+        print(f"report.json, confusion.png and worst.png are in {output}")
 
 
 def _predict(arguments):
-    import keras
     from tqdm import tqdm
 
-    from keras_dup import data, inference, pictures
+    from keras_dup import data, pictures
 
     files = data.image_files(arguments.images)
-    model = keras.models.load_model(arguments.model, compile=False)
-    names = _class_names(arguments.class_names, model.output_shape[-1])
+    predict, names = _loaded(arguments)
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    options = {"scales": arguments.scales, "flip": arguments.flip}
     bad = 0
     for file, stem in tqdm(data.distinct_stems(files), "predicting", unit=" pictures"):
         try:
@@ -86,7 +134,7 @@ def _predict(arguments):
             tqdm.write(f"keras-dup: {error}", file=sys.stderr)
             bad += 1
             continue
-        label_map = inference.predict(model, image, window=arguments.window or None, **options)
+        label_map = predict(image)
         data.save_label_map(output / f"{stem}.png", label_map)
         pictures.save(pictures.overlay(image, label_map, names), output / f"{stem}_overlay.png")
     print(f"{output}: {len(files) - bad} label maps and overlays")

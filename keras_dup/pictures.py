@@ -1,12 +1,13 @@
-"""Label maps as pictures: colours, an overlay on the image, a legend. With Pillow."""
+"""Label maps as pictures: colours, overlays, differences, grids of them, a legend. With Pillow."""
 
 import pathlib
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_dup.data.files import palette
+from keras_dup.data.files import VOID, palette
 
+RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 OPACITY = 0.5
 
@@ -43,6 +44,85 @@ def save(picture, path):
     part = path.with_name(f"part.{path.name}")
     picture.save(part)
     part.replace(path)
+
+
+def difference(truth, label_map):
+    """(H, W, 3) uint8: red where the label maps differ, white where the truth is void."""
+    picture = np.where((truth == label_map)[..., None], RIGHT, WRONG)
+    return np.where((truth == VOID)[..., None], UNKNOWN, picture).astype("uint8")
+
+
+def grid(rows, titles, class_names, width=240):
+    """Rows of pictures of any size under titles, with a legend of the classes: a Pillow image."""
+    rows = [[_scaled(picture, width) for picture in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in rows]
+    canvas_width = len(titles) * (width + MARGIN) + MARGIN
+    key = legend(class_names, canvas_width)
+    canvas = Image.new("RGB", (canvas_width, 24 + sum(heights) + MARGIN * len(rows)), "white")
+    pen = ImageDraw.Draw(canvas)
+    for column, title in enumerate(titles):
+        pen.text((MARGIN + column * (width + MARGIN), 6), title, fill="black")
+    top = 24
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            canvas.paste(picture, (MARGIN + column * (width + MARGIN), top))
+        top += height + MARGIN
+    whole = Image.new("RGB", (canvas_width, canvas.height + key.height), "white")
+    whole.paste(canvas, (0, 0))
+    whole.paste(key, (0, canvas.height))
+    return whole
+
+
+def _scaled(picture, width):
+    picture = Image.fromarray(picture)
+    height = round(picture.height * width / picture.width)
+    return picture.resize((width, height), Image.NEAREST)
+
+
+def worst(predict, dataset, report, count=6):
+    """Image, truth, prediction and difference of the `count` images of the lowest mIoU.
+
+    Args: those of `keras_dup.evaluation.evaluate`, and its report.  Returns: a Pillow image.
+    """
+    scored = [(value, i) for i, value in enumerate(report["image_miou"]) if value is not None]
+    rows = []
+    for _, i in sorted(scored)[:count]:
+        image, truth = dataset.image(i), dataset.label_map(i)
+        found = predict(image)
+        rows.append([image, colours(truth), colours(found), difference(truth, found)])
+    titles = ["image", "truth", "prediction", "wrong"]
+    return grid(rows, titles, dataset.class_names)
+
+
+def confusion(counts, class_names, side=24):
+    """A confusion matrix, each row in shares of its class: darker is more, the diagonal is right.
+
+    Args: (K, K) counts, row = truth; K names; the side of a cell in pixels.
+    Returns: a Pillow image.
+    """
+    counts = np.asarray(counts, float)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    left = 2 * MARGIN + max(
+        int(pen.textlength(f"{name} {k}")) for k, name in enumerate(class_names)
+    )
+    top = 40
+    size = (left + side * len(counts) + MARGIN, top + side * len(counts) + MARGIN)
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    pen.text((left, MARGIN), "prediction, share of the true class in %", fill="black")
+    for k, name in enumerate(class_names):
+        pen.text((MARGIN, top + k * side + 6), f"{name} {k}", fill="black")
+        pen.text((left + k * side + 6, top - 16), str(k), fill="black")
+    for row, column in np.ndindex(*shares.shape):
+        share = shares[row, column]
+        shade = round(255 * (1 - share))
+        corner = left + column * side, top + row * side
+        fill = (shade, 255 - (255 - shade) // 3, shade) if row == column else (255, shade, shade)
+        pen.rectangle((*corner, corner[0] + side - 1, corner[1] + side - 1), fill=fill)
+        if share >= 0.005:
+            pen.text((corner[0] + 3, corner[1] + 6), f"{100 * share:.0f}", fill="black")
+    return picture
 
 
 def legend(class_names, width, ids=None):

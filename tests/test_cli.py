@@ -1,5 +1,7 @@
 """The `keras-dup` command."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,6 +108,31 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
     (tmp_path / "names.txt").write_text("cat\n")
     with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but the model has 3 classes"):
         cli.main([*arguments, *names])
+
+
+@pytest.mark.slow
+def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
+    shapes = data.Shapes(3, (48, 64))
+    for i in range(3):
+        for part in ("images", "masks"):
+            (tmp_path / part).mkdir(exist_ok=True)
+        Image.fromarray(shapes.image(i)).save(tmp_path / f"images/{i}.png")
+        label_map = np.where(shapes.label_map(i) == 255, 255, shapes.label_map(i) % 3)
+        data.save_label_map(tmp_path / f"masks/{i}.png", label_map)
+    folders = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks")]
+    cli.main(["evaluate", model_file, *folders, "-o", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert f"mIoU  {100 * report['miou']:19.2f} %".split() in [
+        x.split() for x in printed.splitlines()
+    ]
+    assert set(report["trimap_miou"]) == {"2", "4", "8", "16"} and report["boundary_iou"]["mean"]
+    assert sum(map(sum, report["confusion"])) > 0.8 * 3 * 48 * 64
+    for name in ("confusion.png", "worst.png"):
+        assert Image.open(tmp_path / "out" / name).width > 80
+    with pytest.raises(SystemExit, match=r"class id \d+, but num_classes is 3"):
+        data.save_label_map(tmp_path / "masks/1.png", np.full((48, 64), 7))
+        cli.main(["evaluate", model_file, *folders])
 
 
 def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):

@@ -27,6 +27,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_graphs_left():
+    """Keras keeps graphs and their buffers, gigabytes of them here."""
+    yield
+    keras.utils.clear_session(free_memory=True)
+
+
 @pytest.fixture
 def fewer_units(monkeypatch):
     """Two units a block in ResNets, one in the others: every block and every stride stay."""

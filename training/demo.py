@@ -14,7 +14,8 @@ import pathlib
 import keras
 
 from keras_dup import export
-from training import draw, evaluate
+from training import draw
+from training.evaluate import predictor
 from training.recipe import datasets, load
 from training.train import RAW, RUNS, train
 
@@ -35,7 +36,7 @@ def main(arguments=None):
         if reports[decoder] is None:
             return  # interrupted
         model = keras.models.load_model(output / decoder / "model.keras", compile=False)
-        predictors[decoder] = evaluate.predictor(model)
+        predictors[decoder] = predictor(model)
     val_data = datasets(recipe)[1]
     print("\nexports of the DUpsampling model, compared with Keras on drawn pictures")
     images = [val_data.image(i) for i in range(4)]

@@ -21,8 +21,9 @@ import keras
 import tensorflow as tf
 
 import keras_dup
-from keras_dup import data
-from training import draw, evaluate
+from keras_dup import data, evaluation
+from training import draw
+from training.evaluate import predictor
 from training.recipe import datasets, load
 
 CHECKPOINT = "checkpoint.weights.h5"
@@ -33,7 +34,7 @@ RAW = argparse.RawDescriptionHelpFormatter
 def train(recipe, output):
     """Runs a recipe to its end, or to Ctrl-C, in the folder `output`; goes on with what is there.
 
-    Returns the report of `evaluate.evaluate`, or None where the run was interrupted.
+    Returns the report of `keras_dup.evaluation.evaluate`, or None where the run was interrupted.
     """
     _check_extras()  # now, not after hours
     output = pathlib.Path(output)
@@ -121,7 +122,7 @@ def resume(model, checkpoint):
 def fit(model, recipe, train_data, val_data, output, step):
     """Trains from `step` to the last step, an epoch a call; returns whether it got there."""
     callbacks = [
-        Validation(evaluate.predictor(model), val_data),  # first: the others log what it finds
+        Validation(predictor(model), val_data),  # first: the others log what it finds
         keras.callbacks.CSVLogger(output / "log.csv", append=True),
         keras.callbacks.TensorBoard(output / "tensorboard"),
         Checkpoint(output / CHECKPOINT),
@@ -158,7 +159,7 @@ class Validation(keras.callbacks.Callback):
         self.predict, self.val_data = predict, val_data
 
     def on_epoch_end(self, epoch, logs=None):
-        report = evaluate.evaluate(self.predict, self.val_data)
+        report = evaluation.evaluate(self.predict, self.val_data)
         logs.update({f"val_{key}": report[key] for key in ("miou", "pixel_accuracy")})
 
 
@@ -214,16 +215,16 @@ def finish(model, recipe, val_data, output):
     """Evaluates and draws the trained model, writes model.keras and report.json."""
     model.save(output / "part.keras")
     (output / "part.keras").replace(output / "model.keras")
-    predict = evaluate.predictor(model)
+    predict = predictor(model)
     report = {
-        **evaluate.evaluate(predict, val_data),
+        **evaluation.evaluate(predict, val_data),
         "steps": recipe.steps,
         "multiply_adds": keras_dup.flops.count(model, recipe.crop_size),
     }
     if recipe.decoder == "dupsampling":
         report["temperature"] = math.exp(_number(model.get_layer("softmax").log_temperature))
     _write_json(report, output / "report.json")
-    print(evaluate.table(report))
+    print(evaluation.table(report))
     draw.comparison({"prediction": predict}, val_data, output / "predictions.png")
     draw.curves(output / "log.csv", output / "curves.png")
     print(f"report.json, model.keras, predictions.png and curves.png are in {output}")

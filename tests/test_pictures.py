@@ -1,0 +1,25 @@
+"""Pictures of label maps."""
+
+import numpy as np
+
+from keras_dup import pictures
+
+
+def test_the_difference_is_red_where_wrong_and_white_where_void():
+    truth, label_map = np.array([[0, 1, 255]], np.uint8), np.array([[0, 2, 2]])
+    expected = [pictures.RIGHT, pictures.WRONG, pictures.UNKNOWN]
+    np.testing.assert_array_equal(pictures.difference(truth, label_map)[0], expected)
+
+
+def test_an_overlay_keeps_the_background_and_names_the_classes_that_occur():
+    image = np.full((30, 200, 3), 100, np.uint8)
+    label_map = np.zeros((30, 200), np.uint8)
+    label_map[:, 100:] = 2
+    drawn = np.asarray(pictures.overlay(image, label_map, ["background", "cat", "dog"]))
+    np.testing.assert_array_equal(drawn[:30, :100], image[:, :100])
+    green = pictures.colours(np.array(2))  # VOC's third colour, half of it over the image
+    assert tuple(green) == (0, 128, 0)
+    np.testing.assert_array_equal(drawn[5, 150], [50, 114, 50])
+    legend = drawn[30:].reshape(-1, 3)
+    assert (legend == green).all(-1).any()
+    assert not (legend == pictures.colours(np.array(1))).all(-1).any()
