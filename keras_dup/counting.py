@@ -19,65 +19,86 @@ ON_ERROR = ("raise", "skip")
 
 
 @dataclasses.dataclass
-class Counter:
-    """Counts the windows of a few label maps; arguments as in `keras_dup.projection.fit`.
-
-    with_void: a pixel that was void is counted as its label + C, not as its label.
-    """
+class Cutter:
+    """Cuts label maps into windows; arguments as in `keras_dup.projection.fit`."""
 
     num_classes: int
     ratio: int
     ignore_class: int | None = 255
     on_error: str = "raise"
-    with_void: bool = False
 
-    def __call__(self, readers):
-        """`readers`: list of (place, function that returns the label map) -> `WindowCounts`."""
-        windows, skipped = [self._no_windows()], []
+    def __post_init__(self):
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"on_error is {self.on_error!r}; one of {ON_ERROR} is expected")
+
+    def cut(self, readers, skipped):
+        """Yields ids and void, (n, r*r), and the shape (h, w) of the grid of n windows.
+
+        readers: (place, function that returns the label map); skipped: a list of messages that
+        grows.
+        """
         for place, read in readers:
             try:
-                windows.append(self._windows(read(), f"label map {place}"))
+                label_map, name = read(), f"label map {place}"
+                cut = cut_windows(label_map, self.num_classes, self.ratio, self.ignore_class, name)
             except (ValueError, OSError) as error:
                 if self.on_error == "raise":
                     raise
                 skipped.append(str(error))
+            else:
+                yield *cut, tuple(-(-size // self.ratio) for size in np.shape(label_map))
+
+
+@dataclasses.dataclass
+class Counter(Cutter):
+    """Counts windows; those that are void throughout are left out.
+
+    with_void: a pixel that was void is counted as its label + C, not as its label.
+    """
+
+    with_void: bool = False
+
+    def __call__(self, readers):
+        """-> `WindowCounts`; `readers` as in `cut`."""
+        ids_type = id_type(self.num_classes * (2 if self.with_void else 1))
+        windows, skipped = [np.zeros((0, self.ratio**2), ids_type)], []
+        for ids, void, _ in self.cut(readers, skipped):
+            if self.with_void:
+                ids = ids + void * ids_type.type(self.num_classes)
+            windows.append(ids[~void.all(1)])
         return counted(np.concatenate(windows), len(windows) - 1, skipped)
-
-    def _windows(self, label_map, name):
-        ids, void = cut_windows(label_map, self.num_classes, self.ratio, self.ignore_class, name)
-        if self.with_void:
-            ids = ids + void.astype(self._type()) * self._type().type(self.num_classes)
-        return ids[~void.all(1)]
-
-    def _no_windows(self):
-        return np.zeros((0, self.ratio**2), self._type())
-
-    def _type(self):
-        return id_type(self.num_classes * (2 if self.with_void else 1))
 
 
 def count(label_maps, counter, verbose=False, total=None, workers=1, memory=MEMORY):
     """All label maps -> `WindowCounts`; arguments as in `keras_dup.projection.fit`."""
+    tally = Tally(memory)
+    for part in in_batches(label_maps, counter, verbose, total, workers):
+        tally.add(part)
+    return _checked(tally.result())
+
+
+def in_batches(label_maps, work, verbose=False, total=None, workers=1):
+    """Yields what `work` makes of a few label maps at a time, in order, by `workers` processes.
+
+    work: takes a list of (place, function that returns the label map) and returns something with
+    the attributes `label_maps`, how many were read, and `skipped`.
+    """
     sequence = hasattr(label_maps, "__len__") and hasattr(label_maps, "__getitem__")
-    if counter.on_error not in ON_ERROR:
-        raise ValueError(f"on_error is {counter.on_error!r}; one of {ON_ERROR} is expected")
     if workers > 1 and not sequence:
         raise ValueError(
             f"workers is {workers}, but the label maps can only be read one after the other: "
             "give something with len() and [i], such as keras_dup.data.LabelMaps"
         )
     if workers > 1:
-        parts = _in_processes(label_maps, counter, workers)
+        parts = _in_processes(label_maps, work, workers)
     else:
-        parts = map(counter, _batches(_readers(label_maps) if sequence else _given(label_maps)))
+        parts = map(work, _batches(_readers(label_maps) if sequence else _given(label_maps)))
     if total is None and hasattr(label_maps, "__len__"):
         total = len(label_maps)
-    tally = Tally(memory)
     with tqdm(total=total, desc="reading", unit=" label maps", disable=not verbose) as bar:
         for part in parts:
-            tally.add(part)
+            yield part
             bar.update(part.label_maps + len(part.skipped))
-    return _checked(tally.result())
 
 
 def _checked(counts):
@@ -107,16 +128,16 @@ def _batches(readers):
             return
 
 
-def _in_processes(label_maps, counter, workers):
-    """Yields the counts of batches, in order; only a few are on their way at any time."""
+def _in_processes(label_maps, work, workers):
+    """Yields the results of batches, in order; only a few are on their way at any time."""
     # A fork has everything at once; elsewhere the label maps are pickled, once a worker.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (label_maps, counter))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (label_maps, work))
     futures = deque()
     try:
         for start in range(0, max(len(label_maps), 1), _BATCH):
-            futures.append(pool.submit(_count_batch, start))
+            futures.append(pool.submit(_do_batch, start))
             if len(futures) > 2 * workers:
                 yield futures.popleft().result()
         while futures:
@@ -131,6 +152,6 @@ def _start_worker(*job):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
 
 
-def _count_batch(start):
-    label_maps, counter = _job
-    return counter(_readers(label_maps, start, start + _BATCH))
+def _do_batch(start):
+    label_maps, work = _job
+    return work(list(_readers(label_maps, start, start + _BATCH)))
