@@ -7,6 +7,7 @@ mean and the temperature of DUpsampling; nothing else elementwise.
 
 import math
 
+import numpy as np
 from keras import layers
 
 from keras_dup.layers import DUpsampling
@@ -39,7 +40,11 @@ def _output_shapes(model, input_shape):
 def _multiply_adds(layer, shapes):
     if isinstance(layer, DUpsampling):
         _, height, width, classes = shapes[layer.output]
-        return height * width * classes * (layer.kernel.shape[2] + 1)
+        positions = height * width // layer.ratio**2
+        hidden = getattr(layer, "hidden_kernel", np.zeros(0))  # of an auto-encoder
+        return height * width * classes * (layer.kernel.shape[2] + 1) + positions * math.prod(
+            hidden.shape
+        )
     if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
         positions = math.prod(shapes[layer.output][1:3])
         return positions * math.prod(layer.kernel.shape)

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from keras_dup import backbones, decoders, projection
+from keras_dup.autoencoder import AutoencoderUpsampling
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
+from keras_dup.projection import LabelAutoencoder
 
 # what `build` takes where nothing is given; weights: files in saved_models/
 PRESETS = {
@@ -48,8 +50,9 @@ def build(
         low_level_features: names of features of the backbone, any number; () for none; None for
             the preset's. They are fused from coarse to fine.
         channels: C~. None takes the projection's, else the preset's.
-        projection: a `LabelProjection`, the path of a saved one, or a name in `PROJECTIONS`. None
-            draws W at random: give a fitted one before training, here or by
+        projection: a `LabelProjection` or a `LabelAutoencoder`, whose decoder then is the
+            upsampling; the path of a saved one; or a name in `PROJECTIONS`. None draws W at
+            random: give a fitted one before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None, "imagenet" (the backbone's, where the project ships them), or the path of a
@@ -70,9 +73,11 @@ def build(
     preset = PRESETS[backbone]
     upsampling = None
     if decoder == "dupsampling":
-        projection = _projection(projection)
+        projection = load_projection(projection)
         channels = _channels(channels, projection, preset)
-        upsampling = DUpsampling(num_classes, output_stride, projection, name="dupsampling")
+        linear = not isinstance(projection, LabelAutoencoder)
+        layer = DUpsampling if linear else AutoencoderUpsampling
+        upsampling = layer(num_classes, output_stride, projection, name="dupsampling")
     image = keras.Input((None, None, 3), name="image")
     features = getattr(backbones, backbone)(image, output_stride)
     if low_level_features is None:
@@ -106,7 +111,8 @@ def _check(backbone, num_classes, output_stride, decoder):
         raise ValueError(f"build: num_classes={num_classes}; it must be at least 2")
 
 
-def _projection(projection_or_name):
+def load_projection(projection_or_name):
+    """A name in `PROJECTIONS` or the path of an .npz -> projection; anything else as it is."""
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
     if projection_or_name in PROJECTIONS:
@@ -117,12 +123,12 @@ def _projection(projection_or_name):
 def _channels(channels, fitted, preset):
     if fitted is None:
         return channels or preset["channels"]
-    if channels not in (None, len(fitted.matrix)):
+    if channels not in (None, fitted.channels):
         raise ValueError(
-            f"build: channels={channels}, but the projection has {len(fitted.matrix)}; "
+            f"build: channels={channels}, but the projection has {fitted.channels}; "
             "leave channels out or fit a projection with as many"
         )
-    return len(fitted.matrix)
+    return fitted.channels
 
 
 def _select(image, features, names, backbone):
