@@ -81,9 +81,13 @@ def _fit(arguments):
     if not arguments.val_names:
         measured.files = measured.files[:: -(-len(measured) // _MEASURED)]
     found = report.measure(fitted, measured, **options)
-    found.draw(path.with_suffix(".png"), class_names=_lines(arguments.class_names))
-    kind = "other" if arguments.val_names else "these"
-    print(f"{found.table()}\n{path.with_suffix('.png')}: the same as a picture, class by class")
+    print(found.table())
+    try:
+        found.draw(path.with_suffix(".png"), class_names=_lines(arguments.class_names))
+        print(f"{path.with_suffix('.png')}: the same as a picture, and class by class")
+    except ImportError as error:  # Matplotlib is an extra, and the projection is there
+        print(error)
+    kind = "other" if arguments.val_names else "of these"
     print(f"reconstruction of {found.label_maps} {kind} label maps: mIoU {100 * found.miou:.3f} %")
 
 
@@ -95,4 +99,4 @@ def _print_skipped(messages):
 
 
 def _lines(path):
-    return path and Path(path).read_text().split("\n")
+    return path and Path(path).read_text().splitlines()

@@ -24,7 +24,14 @@ PRESETS = {
         "weights": {"imagenet": "efficientnet_lite0_imagenet.npz"},
     },
 }
-PROJECTIONS = {"voc2012_r16_c64": "voc2012_r16_c64.npz"}
+# of PCA the first rows are the projection of fewer channels: one file for several names
+PROJECTIONS = {
+    f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
+    for data_set in ("voc2012", "voc2012_trainaug", "camvid")
+    for ratio, most in ((8, 64), (16, 128), (32, 128))
+    for channels in (32, 64, 128)
+    if channels <= most
+}
 DECODERS = ("dupsampling", "bilinear")
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -116,7 +123,8 @@ def load_projection(projection_or_name):
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
     if projection_or_name in PROJECTIONS:
-        return projection.load(_shipped(PROJECTIONS[projection_or_name]))
+        file, channels = PROJECTIONS[projection_or_name]
+        return projection.load(_shipped(file)).first(channels)
     return projection.load(projection_or_name)
 
 
