@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+_BLUE = "tab:blue"
 _STYLES = {"nearest": ("tab:orange", ":"), "bilinear": ("tab:green", "--")}
 
 
@@ -19,74 +20,89 @@ def reconstruction(path, variance, channels, ious, resampled, title="", class_na
         resampled: {name: (C,)}, what to compare with.
         class_names: C strings; the ids by default.
     """
-    figure = _figure((11, 4.2 + 0.16 * np.isfinite(ious[0]).sum()), title)
-    top, bottom = figure.subfigures(
-        2, 1, height_ratios=(4, 0.6 + 0.16 * np.isfinite(ious[0]).sum())
-    )
+    height = 0.6 + 0.16 * np.isfinite(ious[0]).sum()  # inches, of the classes
+    figure = _figure((11, 4 + height), title)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(4, height))
     left, right = top.subplots(1, 2)
-    left.plot(np.arange(1, len(variance) + 1), 100 * np.cumsum(variance), color="tab:blue")
-    left.set(xlabel="channels", ylabel="explained variance, %", xscale="log")
-    right.plot(channels, 100 * np.nanmean(ious, 1), marker="o", color="tab:blue", label="W")
-    for name, values in resampled.items():
-        colour, line = _STYLES[name]
-        right.axhline(100 * np.nanmean(values), color=colour, linestyle=line, label=name)
-    right.set(xlabel="channels", ylabel="mIoU of what is rebuilt, %", xscale="log")
-    right.legend()
+    left.plot(np.arange(1, len(variance) + 1), 100 * np.cumsum(variance), color=_BLUE)
+    left.set_ylabel("explained variance, %")
+    _draw_mious(right, channels, ious, resampled)
     for axes in (left, right):
-        axes.set_xticks(channels, channels, minor=False)
+        axes.set(xlabel="channels", xscale="log")
+        axes.set_xticks(channels, channels)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    _draw_classes(bottom.subplots(), channels[-1], ious[-1], resampled, class_names)
+    rows = {**resampled, f"W, {channels[-1]}": ious[-1]}
+    _draw_classes(bottom.subplots(), rows, class_names)
     _save(figure, path)
 
 
-def _draw_classes(axes, channels, ious, resampled, class_names):
-    present = np.flatnonzero(np.isfinite(ious))
-    names = np.asarray(class_names if class_names is not None else np.arange(len(ious)).astype(str))
-    order = present[np.argsort(ious[present])]
-    for name, values in resampled.items():
-        axes.plot(
-            100 * values[order], np.arange(len(order)), "o", color=_STYLES[name][0], label=name
-        )
-    axes.plot(
-        100 * ious[order], np.arange(len(order)), "o", color="tab:blue", label=f"W, {channels}"
-    )
-    axes.set_yticks(np.arange(len(order)), names[order])
+def _draw_mious(axes, channels, ious, resampled):
+    mean = 100 * np.nanmean(ious, 1)
+    axes.plot(channels, 100 * ious, color=_BLUE, alpha=0.15, linewidth=0.8)
+    axes.plot(channels, mean, marker="o", color=_BLUE, label="W (pale: each class)")
+    levels = {name: 100 * np.nanmean(values) for name, values in resampled.items()}
+    for name, level in levels.items():
+        colour, line = _STYLES[name]
+        axes.axhline(level, color=colour, linestyle=line, label=name)
+    # What decides lies between plain resampling and 100 %.
+    axes.set_ylim(max(0, min(*levels.values(), mean[-1]) - 10), 100.5)
+    axes.set_ylabel("mIoU of what is rebuilt, %")
+    axes.legend()
+
+
+def _draw_classes(axes, rows, class_names):
+    """rows: {name: (C,) IoU}; sorted by the last, which is W."""
+    last = list(rows.values())[-1]
+    order = np.argsort(last)[: np.isfinite(last).sum()]  # nan comes last
+    names = _names(class_names, len(last))[order]
+    for name, values in rows.items():
+        colour = _STYLES.get(name, (_BLUE,))[0]
+        axes.plot(100 * values[order], np.arange(len(order)), "o", color=colour, label=name)
+    axes.set_yticks(np.arange(len(order)), names)
     axes.set(xlabel="IoU of what is rebuilt, %", ylabel="class")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper left")
 
 
-def components(path, projection, rows=8, columns=8, class_names=None):
-    """Draws the first rows of W as r x r windows, for the classes that vary most in them.
+def _names(class_names, count):
+    return np.asarray(class_names or [str(k) for k in range(count)])
+
+
+def components(path, projection, rows=(1, 2, 3, 4), columns=8, class_names=None):
+    """Draws rows of W as r x r windows, for the classes that vary most in them.
 
     Red raises the score of the class at that pixel, blue lowers it; the first line is the mean.
 
     Args:
         path: the PNG to write, whole or not at all.
         projection: a `LabelProjection`.
-        rows, columns: how many components and classes.
+        rows: which ones, counted from 1.
+        columns: how many classes.
         class_names: C strings; the ids by default.
     """
     r, c = projection.ratio, projection.num_classes
-    windows = projection.matrix[:rows].reshape(-1, r, r, c)
-    energy = (windows**2).sum((0, 1, 2))
-    classes = np.sort(np.argsort(-energy)[:columns])
-    names = class_names if class_names is not None else np.arange(c).astype(str)
-    figure = _figure((1.05 * len(classes) + 1.3, 1.05 * len(windows) + 1.6))
+    windows = projection.matrix[np.subtract(rows, 1)].reshape(-1, r, r, c)
+    classes = np.sort(np.argsort(-(windows**2).sum((0, 1, 2)))[:columns])
+    names = _names(class_names, c)[classes]
+    figure = _figure((1.05 * len(classes) + 0.4, 1.05 * len(windows) + 1.3))
     grid = figure.subplots(len(windows) + 1, len(classes), squeeze=False)
-    lines = [projection.mean.reshape(r, r, c), *windows]
-    for i, (line, axes) in enumerate(zip(lines, grid, strict=True)):
-        limit = np.abs(line[..., classes]).max()
-        for k, panel in zip(classes, axes, strict=True):
-            panel.imshow(line[..., k], cmap="RdBu_r", vmin=-limit, vmax=limit)
-            panel.set(xticks=[], yticks=[])
-            if i == 0:
-                panel.set_title(names[k], fontsize=9)
-        share = 100 * projection.explained_variance_ratio[i - 1]
-        label = f"{i}: {share:.1f} %" if i else "mean"
-        axes[0].set_ylabel(label, fontsize=9)
+    shares = 100 * projection.explained_variance_ratio
+    labels = ["mean", *(f"{row}: {shares[row - 1]:.2f} %" for row in rows)]
+    for label, window, line in zip(labels, [projection.mean, *windows], grid, strict=True):
+        _draw_line(line, window.reshape(r, r, c)[..., classes])
+        line[0].set_ylabel(label, fontsize=9)
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(name, fontsize=9)
     _save(figure, path)
+
+
+def _draw_line(line, window):
+    """(r, r, k) -> k panels of one scale."""
+    limit = np.abs(window).max()
+    for k, axes in enumerate(line):
+        axes.imshow(window[..., k], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set(xticks=[], yticks=[])
 
 
 def _figure(size, title=""):

@@ -63,7 +63,8 @@ class _LabelTransform:
     def save(self, path, float16=False):
         """Writes an .npz, whole or not at all, and returns its path; `.npz` is added if missing.
 
-        float16: keeps the matrix to 2^-14 and compresses it: a third of the size or less.
+        float16: keeps the matrix to 2^-14 and compresses it, a third of the size or less; `load`
+        makes its rows orthonormal again. For projections of method "pca".
         """
         path = _npz(path)
         # A reader never sees half a file: os.replace is atomic within one folder.
@@ -234,7 +235,12 @@ def load(path):
 
 
 def _widened(array):
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    """float16 -> float32, with rows that are orthonormal again."""
+    if array.dtype != np.float16:
+        return array
+    rows = array.astype(np.float64)
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    return ((vectors / np.sqrt(values)) @ (vectors.T @ rows)).astype(np.float32)
 
 
 def _listed(shapes):

@@ -22,7 +22,8 @@ def measure(projection, label_maps, **options):
     Raises: ValueError as `fit` does for the label maps.
     """
     counts = count_with_void(projection, label_maps, **options)
-    channels = [2**i for i in range(2, 12) if 2**i < projection.channels] + [projection.channels]
+    steps = sorted({2**i for i in range(2, 12)} | {3 * 2**i for i in range(1, 11)})
+    channels = [*(k for k in steps if k < projection.channels), projection.channels]
     ious = ious_by_channels(projection, counts, channels, options.get("verbose", False))
     shape = projection.num_classes, projection.ratio, projection.ignore_class
     resampled = resampling_ious(label_maps, *shape, **options)

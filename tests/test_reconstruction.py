@@ -81,6 +81,6 @@ def test_a_report_tells_the_miou_and_draws_it(label_maps, fitted, tmp_path):
 
 
 def test_components_are_drawn(fitted, tmp_path):
-    figures.components(tmp_path / "c.png", fitted, 3, 4, class_names=list("abcde"))
+    figures.components(tmp_path / "c.png", fitted, (1, 2, 7), 4, class_names=list("abcde"))
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.width > 300 and len(picture.getcolors(2**24)) > 50
