@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint beam
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 demo: $(VENV)/installed
@@ -12,6 +12,10 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_layers.py tests/test_models.py -m "not slow"
 
+# Apache Beam pins older packages than constraints.txt does: an environment of its own
+beam: $(VENV)-beam/installed
+	$(VENV)-beam/bin/python -m pytest tests/test_beam.py
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -20,4 +24,9 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)-beam/installed: setup.cfg
+	$(PYTHON) -m venv $(VENV)-beam
+	$(VENV)-beam/bin/python -m pip install --quiet --editable '.[beam]' pytest
 	touch $@

@@ -3,9 +3,12 @@
 import argparse
 import functools
 import json
-import pathlib
+import os
 import sys
 import time
+from pathlib import Path
+
+_MEASURED = 1000
 
 
 def main(arguments=None):
@@ -15,6 +18,8 @@ def main(arguments=None):
         arguments.run(arguments)
     except (ValueError, OSError) as error:
         sys.exit(f"keras-dup: {error}")
+    except KeyboardInterrupt:
+        sys.exit("keras-dup: interrupted")
 
 
 def _parser():
@@ -26,10 +31,21 @@ def _parser():
     fit.add_argument("-o", "--output", required=True, help="the projection, an .npz")
     fit.add_argument("--num-classes", type=int, required=True)
     fit.add_argument("--ratio", type=int, default=16, help="output stride of the model: 8, 16, 32")
-    fit.add_argument("--channels", type=int, default=64)
+    fit.add_argument(
+        "--channels",
+        type=_channels,
+        default=64,
+        help="a number, or a share of the variance in (0, 1); default 64",
+    )
     fit.add_argument("--ignore-class", type=int, default=255, help="the id of void in the files")
     fit.add_argument("--names", help="text file with the names to fit to; all by default")
-    fit.add_argument("--val-names", help="text file with names to measure the reconstruction on")
+    fit.add_argument(
+        "--val-names",
+        help=f"text file with names to measure on; default: up to {_MEASURED} of those fitted to",
+    )
+    fit.add_argument("--class-names", help="text file with the names of the classes, one a line")
+    fit.add_argument("--skip-bad", action="store_true", help="leave unusable masks out, and say so")
+    fit.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read")
     _add_flops(commands)
     _add_predict(commands)
     _add_evaluate(commands)
@@ -107,7 +123,7 @@ def _evaluate(arguments):
     report = evaluation.evaluate(predict, dataset, trimap_widths=(2, 4, 8, 16), boundary=True)
     print(evaluation.table(report))
     if arguments.output:
-        output = pathlib.Path(arguments.output)
+        output = Path(arguments.output)
         output.mkdir(parents=True, exist_ok=True)
         part = output / "part.report.json"
         part.write_text(json.dumps(report, indent=1))
@@ -124,7 +140,7 @@ def _predict(arguments):
 
     files = data.image_files(arguments.images)
     predict, names = _loaded(arguments)
-    output = pathlib.Path(arguments.output)
+    output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     bad = 0
     for file, stem in tqdm(data.distinct_stems(files), "predicting", unit=" pictures"):
@@ -145,7 +161,7 @@ def _predict(arguments):
 def _class_names(path, num_classes):
     if path is None:
         return [str(k) for k in range(num_classes)]
-    names = pathlib.Path(path).read_text(encoding="utf-8-sig").split("\n")
+    names = Path(path).read_text(encoding="utf-8-sig").split("\n")
     names = [name.strip() for name in names if name.strip()]
     if len(names) != num_classes:
         raise ValueError(f"{path}: {len(names)} names, but the model has {num_classes} classes")
@@ -188,29 +204,56 @@ def _paper():
         print(f"{name:45} {row['billions']:>8}B {ours:8.2f}B")
 
 
+def _channels(text):
+    return float(text) if "." in text else int(text)
+
+
 def _fit(arguments):
-    from keras_dup import data, projection
+    from keras_dup import data, projection, report
 
     def read(names):
-        files = data.mask_files(arguments.masks, names)
-        shape = arguments.num_classes, arguments.ignore_class
-        return len(files), (data.read_label_map(file, *shape) for file in files)
+        shape = arguments.num_classes, names, arguments.ignore_class
+        return data.LabelMaps(arguments.masks, *shape)
 
     start = time.perf_counter()
-    total, label_maps = read(arguments.names)
-    fitted = projection.fit(
-        label_maps,
-        num_classes=arguments.num_classes,
-        ratio=arguments.ratio,
-        channels=arguments.channels,
-        verbose=True,
-        total=total,
+    label_maps = read(arguments.names)
+    options = {
+        "verbose": True,
+        "workers": arguments.workers,
+        "on_error": "skip" if arguments.skip_bad else "raise",
+    }
+    counts = projection.count_windows(label_maps, arguments.num_classes, arguments.ratio, **options)
+    fitted = projection.fit_counts(
+        counts, arguments.num_classes, arguments.ratio, arguments.channels, verbose=True
     )
     path = fitted.save(arguments.output)
     seconds = time.perf_counter() - start
     explained = 100 * fitted.explained_variance_ratio.sum()
-    print(f"{path}: {total} label maps, {seconds:.1f} s, {explained:.2f} % of the variance")
-    if arguments.val_names:
-        total, label_maps = read(arguments.val_names)
-        miou = projection.reconstruction_miou(fitted, label_maps, verbose=True, total=total)
-        print(f"reconstruction of {total} other label maps: mIoU {100 * miou:.3f} %")
+    _print_skipped(counts.skipped)
+    print(
+        f"{path}: {counts.label_maps} label maps, {seconds:.1f} s, {fitted.channels} channels, "
+        f"{explained:.2f} % of the variance"
+    )
+    measured = read(arguments.val_names or arguments.names)
+    if not arguments.val_names:
+        measured.files = measured.files[:: -(-len(measured) // _MEASURED)]
+    found = report.measure(fitted, measured, **options)
+    print(found.table())
+    try:
+        found.draw(path.with_suffix(".png"), class_names=_lines(arguments.class_names))
+        print(f"{path.with_suffix('.png')}: the same as a picture, and class by class")
+    except ImportError as error:  # Matplotlib is an extra, and the projection is there
+        print(error)
+    kind = "other" if arguments.val_names else "of these"
+    print(f"reconstruction of {found.label_maps} {kind} label maps: mIoU {100 * found.miou:.3f} %")
+
+
+def _print_skipped(messages):
+    if messages:
+        print(f"{len(messages)} masks skipped:", *messages[:5], sep="\n  ")
+        if len(messages) > 5:
+            print(f"  and {len(messages) - 5} more")
+
+
+def _lines(path):
+    return path and Path(path).read_text().splitlines()

@@ -7,6 +7,7 @@ mean and the temperature of DUpsampling. Not counted are products of activations
 """
 
 import math
+import re
 
 import keras
 from keras import layers
@@ -90,11 +91,11 @@ def _run(model, image, add, part=None):
 def _part(name):
     if name.startswith("aspp"):
         return "ASPP"
-    if name.startswith("fuse_"):
-        feature = name.removeprefix("fuse_")
-        for ending in ("_subsampling", "_upsampling", "_crop", "_concat"):
-            feature = feature.removesuffix(ending)
-        return f"fusion of {feature.split('_projection')[0].split('_1_')[0].split('_2_')[0]}"
+    fusion = re.fullmatch(
+        r"fuse_(.+)_(\w*sampling|crop|concat|projection_\w+|[12]_\w+wise\w*)", name
+    )
+    if fusion:
+        return f"fusion of {fusion[1]}"
     head = ("compressed", "dupsampling", "scores", "bilinear", "crop", "softmax")
     return "head" if name.startswith(head) else "backbone"
 
@@ -103,7 +104,11 @@ def _operations(layer, output, elementwise):
     if isinstance(layer, ELEMENTWISE):
         return math.prod(output.shape) if elementwise else 0
     if isinstance(layer, DUpsampling):
-        return math.prod(output.shape) * (layer.kernel.shape[2] + 1)
+        hidden = getattr(layer, "hidden_kernel", None)  # of an auto-encoder
+        operations = math.prod(output.shape) * (layer.kernel.shape[2] + 1)
+        if hidden is not None:
+            operations += math.prod(output.shape[1:3]) // layer.ratio**2 * math.prod(hidden.shape)
+        return operations
     if isinstance(layer, layers.SeparableConv2D):
         kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
         return math.prod(output.shape[1:3]) * kernels

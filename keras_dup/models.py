@@ -7,9 +7,11 @@ import types
 import keras
 
 from keras_dup import backbones, decoders, pretrained, projection
+from keras_dup.autoencoder import AutoencoderUpsampling
 from keras_dup.backbones import keras_model
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import BACKBONES, PRESETS
+from keras_dup.projection import LabelAutoencoder
 
 DEFAULTS = {
     "backbone": "xception65",
@@ -18,7 +20,14 @@ DEFAULTS = {
     "decoder": "dupsampling",
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
-PROJECTIONS = {"voc2012_r16_c64": "voc2012_r16_c64.npz"}
+# of PCA the first rows are the projection of fewer channels: one file for several names
+PROJECTIONS = {
+    f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
+    for data_set in ("voc2012", "voc2012_trainaug", "camvid")
+    for ratio, most in ((8, 64), (16, 128), (32, 128))
+    for channels in (32, 64, 128)
+    if channels <= most
+}
 DECODERS = ("dupsampling", "bilinear")
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -54,8 +63,9 @@ def build(
             They are fused from coarse to fine.
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
-        projection: a `LabelProjection`, the path of a saved one, or a name in `PROJECTIONS`. None
-            draws W at random: give a fitted one before training, here or by
+        projection: a `LabelProjection` or a `LabelAutoencoder`, whose decoder then is the
+            upsampling; the path of a saved one; or a name in `PROJECTIONS`. None draws W at
+            random: give a fitted one before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
@@ -93,9 +103,11 @@ def build(
     low_level_features.sort(key=lambda feature: -feature[2])
     x = decoders.aspp(features["last"], output_stride)
     if network.decoder == "dupsampling":
-        projection = _projection(projection)
+        projection = load_projection(projection)
         channels = _channels(channels, projection, network)
-        upsampling = DUpsampling(network.num_classes, output_stride, projection, name="dupsampling")
+        linear = not isinstance(projection, LabelAutoencoder)
+        layer = DUpsampling if linear else AutoencoderUpsampling
+        upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(x, low_level_features, output_stride, upsampling, channels)
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
@@ -180,24 +192,26 @@ def _name(backbone):
     return backbone if isinstance(backbone, str) else backbone.name
 
 
-def _projection(projection_or_name):
+def load_projection(projection_or_name):
+    """A name in `PROJECTIONS` or the path of an .npz -> projection; anything else as it is."""
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
     if projection_or_name in PROJECTIONS:
+        file, channels = PROJECTIONS[projection_or_name]
         folder = importlib.resources.files("keras_dup.saved_models")
-        return projection.load(folder / PROJECTIONS[projection_or_name])
+        return projection.load(folder / file).first(channels)
     return projection.load(projection_or_name)
 
 
 def _channels(given, fitted, network):
     if fitted is None:
         return network.channels
-    if given not in (None, len(fitted.matrix)):
+    if given not in (None, fitted.channels):
         raise ValueError(
-            f"build: channels={given}, but the projection has {len(fitted.matrix)}; "
+            f"build: channels={given}, but the projection has {fitted.channels}; "
             "leave channels out or fit a projection with as many"
         )
-    return len(fitted.matrix)
+    return fitted.channels
 
 
 def _strides(image, features):

@@ -1,25 +1,37 @@
-"""Label maps -> windows: r x r pieces of class ids, void filled in, counted by their bytes.
+"""Label maps -> windows: r x r pieces of class ids, void filled in.
 
 The rule for void and its reason stand at `keras_dup.projection.fit`.
 """
 
+import math
+from functools import cache
+
 import numpy as np
 from scipy import ndimage
-from tqdm import tqdm
 
-
-def read_windows(label_maps, num_classes, ratio, ignore_class, verbose, total):
-    """Yields `cut_windows` of each label map."""
-    read = 0
-    bar = tqdm(label_maps, "reading", total, unit=" label maps", disable=not verbose)
-    for read, label_map in enumerate(bar, 1):
-        yield cut_windows(label_map, num_classes, ratio, ignore_class, f"label map {read - 1}")
-    if not read:
-        raise ValueError("no label maps: the iterable is empty (or was used up before)")
+_NEAR = 5  # pixels
 
 
 def cut_windows(label_map, num_classes, ratio, ignore_class, name):
-    """(H, W) class ids -> (n, r*r) class ids, void filled in, and (n, r*r) where it was void."""
+    """(H, W) class ids -> (n, r*r) class ids, void filled in, and (n, r*r) where it was void.
+
+    The ids in windows that are void throughout mean nothing. Raises ValueError, with `name`, for
+    a label map that is not (H, W) integers of 0..C-1 and void.
+    """
+    labels = _labels(label_map, num_classes, ignore_class, name)
+    padding = [(0, -size % ratio) for size in labels.shape]
+    void = _cut(np.pad(labels == num_classes, padding, constant_values=True), ratio)
+    _fill(labels, _partly_void(void, ratio, labels.shape), ratio, num_classes)
+    return _cut(np.pad(labels, padding, mode="edge"), ratio), void
+
+
+def id_type(num_classes):
+    """The smallest unsigned type; it holds C too, which stands for void and for outside."""
+    return np.min_scalar_type(num_classes)
+
+
+def _labels(label_map, num_classes, ignore_class, name):
+    """Checks a label map -> (H, W) of `id_type`, void C."""
     ids = np.asarray(label_map)
     if ids.ndim != 2 or ids.size == 0 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
@@ -33,27 +45,48 @@ def cut_windows(label_map, num_classes, ratio, ignore_class, name):
             f"{name} has class id {ids[wrong][0]}; 0..{num_classes - 1} "
             f"(num_classes={num_classes}) and {ignore_class} (ignore_class) are expected"
         )
-    ids = _fill_void(ids, void).astype(id_type(num_classes))
-    padding = [(0, -size % ratio) for size in ids.shape]
-    ids = np.pad(ids, padding, mode="edge")
-    void = np.pad(void, padding, constant_values=True)
-    return _cut(ids, ratio), _cut(void, ratio)
+    return np.where(void, num_classes, ids).astype(id_type(num_classes))
 
 
-def _fill_void(ids, void):
-    """Gives void pixels the label of the nearest valid one; class 0 if there is none. (H, W)."""
-    if void.all():  # no nearest one: the transform would give places outside
-        return np.zeros_like(ids)
-    if not void.any():
-        return ids
-    # The nearest valid pixel is never outside the box around all void by more than one pixel.
-    (top, bottom), (left, right) = (np.flatnonzero(void.any(i))[[0, -1]] for i in (1, 0))
-    box = slice(max(top - 1, 0), bottom + 2), slice(max(left - 1, 0), right + 2)
-    nearest = ndimage.distance_transform_edt(void[box], return_distances=False, return_indices=True)
-    filled = ids.copy()
-    rows, columns = nearest[:, void[box]]
-    filled[void] = ids[box][rows, columns]
-    return filled
+def _fill(labels, void, ratio, marker):
+    """Gives the pixels in `void` the nearest label that is not `marker`, in place.
+
+    Of labels equally near the leftmost counts, of those the topmost: SciPy's choice too. Void is
+    mostly a thin band, so what is near is looked up pixel by pixel, which is faster.
+    """
+    places = np.flatnonzero(np.pad(void, _NEAR))
+    around = np.pad(labels, _NEAR, constant_values=marker)
+    shape, around = around.shape, around.ravel()
+    filled = around.copy()
+    for row, column in _near():
+        if not len(places):
+            break
+        found = around.take(places + (row * shape[1] + column))
+        filled[places] = found
+        places = places.take(np.flatnonzero(found == marker))
+    if len(places):
+        rows, columns = np.subtract(np.unravel_index(places, shape), _NEAR)
+        reach = math.ceil(ratio * math.sqrt(2))  # of a window that has a valid pixel
+        filled[places] = _nearest(labels, rows, columns, reach, marker)
+    labels[:] = filled.reshape(shape)[_NEAR:-_NEAR, _NEAR:-_NEAR]
+
+
+def _nearest(labels, rows, columns, reach, marker):
+    """The labels nearest to void pixels, at most `reach` away."""
+    top, left = max(rows.min() - reach, 0), max(columns.min() - reach, 0)
+    box = labels[top : rows.max() + reach + 1, left : columns.max() + reach + 1]
+    indices = ndimage.distance_transform_edt(
+        box == marker, return_distances=False, return_indices=True
+    )
+    return box[tuple(indices[:, rows - top, columns - left])]
+
+
+@cache
+def _near():
+    """Offsets (row, column) up to _NEAR pixels away, the nearest first, then as `_fill` says."""
+    side = range(-_NEAR, _NEAR + 1)
+    offsets = [(i, j) for i in side for j in side if 0 < i * i + j * j <= _NEAR**2]
+    return sorted(offsets, key=lambda at: (at[0] ** 2 + at[1] ** 2, at[1], at[0]))
 
 
 def _cut(pixels, ratio):
@@ -63,16 +96,8 @@ def _cut(pixels, ratio):
     return windows.reshape(h * w, ratio * ratio)
 
 
-def keys(windows):
-    return windows.view(f"V{windows.shape[1] * windows.itemsize}")[:, 0].tolist()
-
-
-def distinct(counts, id_type):
-    """Counter -> (n, ...) ids and (n,) counts, sorted: the order of reading cannot matter."""
-    keys = sorted(counts)
-    windows = np.frombuffer(b"".join(keys), id_type).reshape(len(keys), -1)
-    return windows, np.array([counts[key] for key in keys], np.float64)
-
-
-def id_type(num_classes):
-    return np.min_scalar_type(num_classes)  # holds C too: a sparse difference pads with it
+def _partly_void(void, ratio, shape):
+    """(h*w, r*r) -> (H, W): the void pixels of windows that hold a valid one too."""
+    h, w = (-(-size // ratio) for size in shape)
+    windows = (void & ~void.all(1)[:, None]).reshape(h, w, ratio, ratio)
+    return windows.swapaxes(1, 2).reshape(h * ratio, w * ratio)[: shape[0], : shape[1]]

@@ -188,3 +188,26 @@ def deeplab_decoder(x, feature, values, ratio):
         for part in ("depthwise", "pointwise"):
             x = relu(convolved(x, values, f"decoder/decoder_conv{i}_{part}", 1e-5))
     return convolution(x, values["logits/semantic/weights"]) + values["logits/semantic/biases"]
+
+
+def resampled(label_map, ratio, num_classes, ignore_class, method):
+    """(H, W) -> (H, W): labels at 1 / r of the size and up again, pixel by pixel."""
+    (height, width), result = label_map.shape, np.zeros(label_map.shape, int)
+    h, w = -(-height // ratio), -(-width // ratio)
+    windows = label_windows(label_map, ratio, num_classes, ignore_class)
+    windows = [v.reshape(ratio, ratio, num_classes) * (not void) for v, void in windows]
+    windows = np.array(windows).reshape(h, w, ratio, ratio, num_classes)
+    for i, j in np.ndindex(height, width):
+        if method == "nearest":
+            centre = windows[i // ratio, j // ratio, ratio // 2, ratio // 2]
+            result[i, j] = centre.argmax()
+            continue
+        y, x = (i + 0.5) / ratio - 0.5, (j + 0.5) / ratio - 0.5  # in windows, from centre to centre
+        score = np.zeros(num_classes, np.float32)
+        for top, left in np.ndindex(2, 2):
+            row, column = int(np.floor(y)) + top, int(np.floor(x)) + left
+            weight = (1 - abs(y - row)) * (1 - abs(x - column))
+            row, column = np.clip(row, 0, h - 1), np.clip(column, 0, w - 1)
+            score += np.float32(weight * windows[row, column].mean((0, 1)))
+        result[i, j] = score.argmax()
+    return result

@@ -1,6 +1,7 @@
 """The `keras-dup` command."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -172,3 +173,36 @@ def test_flops_prints_the_papers_figures_beside_ours(capsys):
 def test_flops_names_what_is_unknown():
     with pytest.raises(SystemExit, match="backbone='vgg'; it must be one of"):
         cli.main(["flops", "--backbone", "vgg"])
+
+
+def test_a_bad_mask_is_skipped_and_counted_by_option(masks, capsys):
+    (masks / "1.png").write_bytes(b"not a picture")
+    output = fit(masks, "--skip-bad")
+    shown = capsys.readouterr().out
+    assert "1 masks skipped:" in shown and "1.png: cannot be decoded" in shown
+    assert "w.npz: 3 label maps" in shown and "reconstruction of 3 of these label maps" in shown
+    label_maps = [data.Shapes(4, (64, 48)).label_map(i) for i in (0, 2, 3)]
+    expected = projection.fit(label_maps, 7, ratio=8, channels=5)
+    np.testing.assert_array_equal(projection.load(output).matrix, expected.matrix)
+
+
+def test_fit_prints_and_draws_what_is_rebuilt_against_channels(masks, capsys):
+    (masks.parent / "classes.txt").write_text("\n".join("abcdefg"))
+    fit(masks, "--class-names", str(masks.parent / "classes.txt"))
+    shown, progress = capsys.readouterr()
+    lines = shown.splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == ["channels", "4", "5", "nearest", "bilinear"]
+    assert "w.png" in lines[6] and (masks.parent / "w.png").stat().st_size > 10_000
+    assert "4/4" in progress and "label maps/s" in progress
+
+
+def test_without_matplotlib_fit_says_what_is_missing(masks, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert fit(masks).exists()
+    assert "pip install 'keras-dup[train]'" in capsys.readouterr().out
+
+
+def test_channels_may_be_a_share_of_the_variance(masks):
+    fitted = projection.load(fit(masks, "--channels", "0.8"))
+    reached = fitted.explained_variance_ratio.cumsum()
+    assert reached[-1] >= 0.8 > reached[-2]

@@ -76,6 +76,19 @@ def _profiled(model, shape):
     return found
 
 
+def test_features_are_told_apart_whatever_their_names():
+    image = keras.Input((None, None, 3))
+    x = image
+    for name in ("block_1_relu", "block_1_projection", "a_2_pointwise"):
+        x = keras.layers.Conv2D(4, 3, 2, padding="same", name=name)(x)
+    encoder = keras.Model(image, keras.layers.Conv2D(4, 3, 4, padding="same")(x))
+    names = ("block_1_relu", "block_1_projection", "a_2_pointwise")
+    for decoder in models.DECODERS:
+        model = models.build(encoder, 3, low_level_features=names, decoder=decoder)
+        parts = {"backbone", "ASPP", "head", *(f"fusion of {name}" for name in names)}
+        assert set(flops.table(model, (64, 64))) == parts
+
+
 def test_the_table_has_every_parameter_and_every_part():
     model = models.build("efficientnet_lite0", 3, low_level_features=("b2u2c3", "conv1"))
     table = flops.table(model, (64, 64))

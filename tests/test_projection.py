@@ -240,6 +240,15 @@ def test_a_saved_projection_loads_equal(tmp_path, fitted):
     assert_same(projection.load(str(tmp_path / "voc.r4")), fitted)
 
 
+def test_a_projection_kept_as_float16_is_orthonormal_again(tmp_path, fitted):
+    loaded = projection.load(fitted.save(tmp_path / "p", float16=True))
+    assert np.load(tmp_path / "p.npz")["matrix"].dtype == np.float16
+    assert loaded.matrix.dtype == np.float32
+    np.testing.assert_allclose(loaded.matrix @ loaded.matrix.T, np.eye(CHANNELS), atol=1e-6)
+    # rounded to 2^-14 and to 11 bits, in each of 80 entries of a row
+    np.testing.assert_allclose(loaded.matrix, fitted.matrix, atol=1e-3)
+
+
 def test_no_ignore_class_survives_saving(tmp_path, label_maps):
     fitted = fit([y % VOID for y in label_maps], ignore_class=None)
     assert projection.load(fitted.save(tmp_path / "p")).ignore_class is None

@@ -51,12 +51,13 @@ def read_label_map(path, num_classes, ignore_class=VOID):
     an id outside the classes.
     """
     ids = _read_ids(path)
-    present = np.unique(ids)
-    wrong = [k for k in present if k >= num_classes and k != ignore_class]
-    if wrong:
+    wrong = ids >= num_classes
+    if ignore_class is not None:
+        wrong &= ids != ignore_class
+    if wrong.any():
         void = "no void" if ignore_class is None else f"void {ignore_class}"
         raise ValueError(
-            f"{path}: class id {wrong[0]}, but num_classes is {num_classes} "
+            f"{path}: class id {ids[wrong].min()}, but num_classes is {num_classes} "
             f"(ids 0..{num_classes - 1} and {void})"
         )
     if ignore_class not in (None, VOID):

@@ -84,6 +84,25 @@ class Folder:
         self.label_map(i)
 
 
+class LabelMaps:
+    """The label maps of a folder of masks alone, read one by one: `len()` and `[i]`.
+
+    What `keras_dup.projection.fit` reads with several `workers`. Arguments as in `Folder`, which
+    names errors of a file in the same way; `files` are the paths, sorted by name.
+    """
+
+    def __init__(self, masks, num_classes, names=None, ignore_class=VOID):
+        self.files = mask_files(masks, names)
+        self.num_classes, self.ignore_class = num_classes, ignore_class
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, i):
+        """Returns label map i as uint8 (H, W), void 255; ValueError if its file is unusable."""
+        return read_label_map(self.files[i], self.num_classes, self.ignore_class)
+
+
 def mask_files(masks, names=None):
     """Returns the paths of a folder of masks alone, for a projection; arguments as in `Folder`."""
     files = _files_by_stem(masks, _MASK_ENDINGS)

@@ -1,0 +1,99 @@
+"""How much of label maps survives a projection: IoU of what is rebuilt against what was there.
+
+This needs no network and bounds what one can reach with that projection (the idea of the paper's
+Table 1).
+"""
+
+import itertools
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_dup import counting
+from keras_dup.window_counts import MEMORY
+
+_CHUNK = 512  # windows rebuilt at once: their class scores stay in the cache
+
+
+def reconstruction_miou(projection, label_maps, verbose=False, total=None, **reading):
+    """Mean IoU of argmax(reconstruct(compress(y))) against y, all label maps together.
+
+    Void pixels are left out; the mean is over the classes that occur in the label maps.
+
+    Args:
+        projection: a `LabelProjection`.
+        label_maps, verbose, total: as in `keras_dup.projection.fit`.
+        reading: `workers`, `on_error` and `memory` as in `keras_dup.projection.fit`.
+
+    Returns: a float, 0..1.
+
+    Raises: ValueError as `fit` does for the label maps.
+    """
+    windows = count_with_void(projection, label_maps, verbose, total, **reading)
+    ious = ious_by_channels(projection, windows, [projection.channels], verbose)
+    return float(np.nanmean(ious[0]))
+
+
+def count_with_void(
+    projection,
+    label_maps,
+    verbose=False,
+    total=None,
+    workers=1,
+    on_error="raise",
+    memory=MEMORY,
+):
+    """`WindowCounts` of label maps with void kept apart, for `ious_by_channels`."""
+    counter = counting.Counter(
+        projection.num_classes, projection.ratio, projection.ignore_class, on_error, with_void=True
+    )
+    return counting.count(label_maps, counter, verbose, total, workers, memory)
+
+
+def ious_by_channels(projection, counts, channels, verbose=False):
+    """IoU of each class when only the first rows of a projection are used.
+
+    Args:
+        projection: a `LabelProjection`.
+        counts: of `count_with_void`.
+        channels: rising numbers, at most `projection.channels`; of another method than "pca" only
+            that one.
+
+    Returns: (len(channels), C), nan for a class that the label maps do not have.
+
+    Raises: ValueError if every pixel is void.
+    """
+    c = projection.num_classes
+    confusion = np.zeros((len(channels), c * c))
+    with tqdm(total=len(counts), desc="rebuilding", unit=" windows", disable=not verbose) as bar:
+        for start in range(0, len(counts), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            ids = np.asarray(counts.windows[part])
+            valid, ids = ids < c, ids % c
+            weights = np.broadcast_to(counts.counts[part, None], ids.shape)[valid]
+            for i, predicted in enumerate(_rebuilt(projection, ids, channels)):
+                pairs = ids.astype(np.int64) * c + predicted
+                confusion[i] += np.bincount(pairs[valid], weights, c * c)
+            bar.update(len(ids))
+    return ious(confusion.reshape(-1, c, c))
+
+
+def _rebuilt(projection, ids, channels):
+    """Yields the class ids (n, r*r) that the first k rows rebuild, for each k of channels."""
+    rows, shape = projection.compress_windows(ids), (*ids.shape, projection.num_classes)
+    if list(channels) == [projection.channels]:
+        yield projection.reconstruct_windows(rows).reshape(shape).argmax(-1)
+        return
+    scores = np.tile(projection.mean, (len(ids), 1))
+    for first, last in itertools.pairwise([0, *channels]):
+        scores += rows[:, first:last] @ projection.matrix[first:last]
+        yield scores.reshape(shape).argmax(-1)
+
+
+def ious(confusion):
+    """(..., C, C) counts, true class by predicted class -> (..., C) IoU, nan where none is true."""
+    true, right = confusion.sum(-1), np.diagonal(confusion, axis1=-2, axis2=-1)
+    if not true.any():
+        raise ValueError("every pixel of every label map is void")
+    union = true + confusion.sum(-2) - right
+    return np.divide(right, union, out=np.full(true.shape, np.nan), where=true > 0)

@@ -1,0 +1,81 @@
+"""The eigensolver, on windows and on matrices whose answer is known."""
+
+import numpy as np
+import pytest
+
+from keras_dup import pca
+
+CLASSES, RATIO = 4, 3
+
+
+def enough(k):
+    return lambda values: k if len(values) >= k else None
+
+
+class Dense:
+    """A matrix of given eigenvalues."""
+
+    def __init__(self, values):
+        self.size = len(values)
+        rng = np.random.default_rng(0)
+        self.vectors = np.linalg.qr(rng.standard_normal((self.size, self.size)))[0]
+        self.matrix = (self.vectors * values) @ self.vectors.T
+
+    def __matmul__(self, block):
+        return self.matrix @ block
+
+
+def one_hot(windows):
+    return np.eye(CLASSES)[windows].reshape(len(windows), -1)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, CLASSES, (300, RATIO * RATIO)).astype(np.uint8), rng.integers(1, 9, 300)
+
+
+@pytest.mark.parametrize("memory", [0, 10**9])
+def test_covariance_equals_the_dense_one(windows, memory, monkeypatch):
+    monkeypatch.setattr(pca, "_CHUNK", 32)
+    ids, counts = windows
+    wanted = np.cov(one_hot(ids), rowvar=False, fweights=counts, bias=True)
+    found = pca.Covariance(ids, counts, CLASSES, RATIO, memory)
+    assert found.resident == (memory > 0)
+    np.testing.assert_allclose(found @ np.eye(found.size), wanted, atol=1e-12)
+    np.testing.assert_allclose(found.mean, np.average(one_hot(ids), 0, counts), atol=1e-14)
+    assert found.variance == pytest.approx(np.trace(wanted), abs=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 5])
+def test_differences_summed_up_give_the_windows_back(ratio):
+    ids = np.random.default_rng(1).integers(0, 3, (200, ratio * ratio)).astype(np.uint8)
+    sums = pca._differences(ids, 3, ratio).toarray().reshape(-1, ratio, ratio, 3)
+    np.testing.assert_array_equal(
+        sums.cumsum(1).cumsum(2), np.eye(3)[ids.reshape(-1, ratio, ratio)]
+    )
+
+
+@pytest.mark.parametrize("block_size", [1, 4, 16, 100])
+def test_eigenpairs_equal_the_known_ones(block_size):
+    dense = Dense(0.8 ** np.arange(80))
+    values, vectors = pca.principal(dense, enough(7), block_size)
+    np.testing.assert_allclose(values, 0.8 ** np.arange(7), rtol=1e-9)
+    cosines = np.abs((vectors * dense.vectors.T[:7]).sum(1))
+    np.testing.assert_allclose(cosines, 1, atol=1e-12)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(7), atol=1e-12)
+
+
+def test_equal_eigenvalues_and_a_rank_below_the_block_are_no_trouble():
+    dense = Dense(np.repeat([3.0, 2.0, 0.0], [5, 3, 40]))
+    values, vectors = pca.principal(dense, enough(10), 4)
+    np.testing.assert_allclose(values, [*[3.0] * 5, *[2.0] * 3, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(dense @ vectors.T, vectors.T * values, atol=1e-9)
+
+
+def test_what_it_returns_is_within_its_tolerance(windows):
+    covariance = pca.Covariance(*windows, CLASSES, RATIO, 10**9)
+    values, vectors = pca.principal(covariance, enough(5), 4)
+    missed = np.linalg.norm(covariance @ vectors.T - vectors.T * values, axis=0)
+    assert missed.max() <= 2 * pca.TOLERANCE * values[0]
