@@ -39,7 +39,9 @@ def _labels(label_map, num_classes, ignore_class, name):
             "expected (read a palette PNG without converting it to colours)"
         )
     void = np.zeros(ids.shape, bool) if ignore_class is None else ids == ignore_class
-    wrong = ((ids < 0) | (ids >= num_classes)) & ~void
+    wrong = (ids >= num_classes) & ~void
+    if ids.dtype.kind == "i":
+        wrong |= (ids < 0) & ~void
     if wrong.any():
         raise ValueError(
             f"{name} has class id {ids[wrong][0]}; 0..{num_classes - 1} "
@@ -63,7 +65,7 @@ def _fill(labels, void, ratio, marker):
             break
         found = around.take(places + (row * shape[1] + column))
         filled[places] = found
-        places = places.take(np.flatnonzero(found == marker))
+        places = places.take((found == marker).nonzero()[0])
     if len(places):
         rows, columns = np.subtract(np.unravel_index(places, shape), _NEAR)
         reach = math.ceil(ratio * math.sqrt(2))  # of a window that has a valid pixel
