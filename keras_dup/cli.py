@@ -209,7 +209,8 @@ def _channels(text):
 
 
 def _fit(arguments):
-    from keras_dup import data, projection, report
+    from keras_dup import data, projection
+    from keras_dup.projection import report
 
     def read(names):
         shape = arguments.num_classes, names, arguments.ignore_class

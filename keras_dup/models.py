@@ -7,11 +7,11 @@ import types
 import keras
 
 from keras_dup import backbones, decoders, pretrained, projection
-from keras_dup.autoencoder import AutoencoderUpsampling
 from keras_dup.backbones import keras_model
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import BACKBONES, PRESETS
 from keras_dup.projection import LabelAutoencoder
+from keras_dup.projection.autoencoder import AutoencoderUpsampling
 
 DEFAULTS = {
     "backbone": "xception65",

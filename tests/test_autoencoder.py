@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from test_projection import voronoi
 
-from keras_dup import autoencoder, flops, models, projection
+from keras_dup import flops, models, projection
+from keras_dup.projection import autoencoder
 
 CLASSES, RATIO, CHANNELS = 4, 8, 6
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_dup import pca
+from keras_dup.projection import pca
 
 CLASSES, RATIO = 4, 3
 

@@ -6,9 +6,10 @@ import reference
 from PIL import Image
 from test_projection import CLASSES, RATIO, VOID, voronoi
 
-from keras_dup import figures, projection, report
-from keras_dup.reconstruction import count_with_void, ious_by_channels
-from keras_dup.resampling import resampling_ious
+from keras_dup import projection
+from keras_dup.projection import figures, report
+from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
+from keras_dup.projection.resampling import resampling_ious
 
 CHANNELS = 12
 

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from keras_dup import data, projection
-from keras_dup.reconstruction import count_with_void, ious_by_channels
+from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
 
 CHUNK = 512
 

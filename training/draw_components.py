@@ -7,7 +7,8 @@
 import argparse
 import pathlib
 
-from keras_dup import figures, models
+from keras_dup import models
+from keras_dup.projection import figures
 
 
 def main():

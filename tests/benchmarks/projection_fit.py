@@ -27,8 +27,9 @@ from PIL import Image
 from scipy import linalg, sparse
 from threadpoolctl import threadpool_limits
 
-from keras_dup import pca, projection
+from keras_dup import projection
 from keras_dup.data import LabelMaps
+from keras_dup.projection import pca
 
 CHANNELS, CLASSES, MANY = 64, 21, 150
 

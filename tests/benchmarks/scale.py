@@ -19,8 +19,9 @@ import time
 import numpy as np
 from machine import machine
 
-from keras_dup import pca, projection
+from keras_dup import projection
 from keras_dup.data import LabelMaps
+from keras_dup.projection import pca
 
 # label maps, height, width, classes
 DATA_SETS = {

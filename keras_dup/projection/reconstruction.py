@@ -9,8 +9,8 @@ import itertools
 import numpy as np
 from tqdm import tqdm
 
-from keras_dup import counting
-from keras_dup.window_counts import MEMORY
+from keras_dup.projection import counting
+from keras_dup.projection.window_counts import MEMORY
 
 _CHUNK = 512  # windows rebuilt at once: their class scores stay in the cache
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from keras_dup import figures
-from keras_dup.reconstruction import count_with_void, ious_by_channels
-from keras_dup.resampling import METHODS, resampling_ious
+from keras_dup.projection import figures
+from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
+from keras_dup.projection.resampling import METHODS, resampling_ious
 
 
 def measure(projection, label_maps, **options):

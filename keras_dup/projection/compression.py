@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_dup.label_projection import LabelProjection
+from keras_dup.projection.label_projection import LabelProjection
 
 
 class LabelCompression:

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dup import pca
-from keras_dup.label_projection import LabelAutoencoder, LabelProjection
 from keras_dup.layers import DUpsampling
-from keras_dup.window_counts import MEMORY
+from keras_dup.projection import pca
+from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection
+from keras_dup.projection.window_counts import MEMORY
 
 HIDDEN = 2  # hidden units of the auto-encoder a channel
 

@@ -16,7 +16,7 @@ def reconstruction(path, variance, channels, ious, resampled, title="", class_na
         path: the PNG to write, whole or not at all.
         variance: (C~,), the explained variance ratio of each row.
         channels: k numbers of channels.
-        ious: (k, C), of `keras_dup.reconstruction.ious_by_channels`.
+        ious: (k, C), of `keras_dup.projection.reconstruction.ious_by_channels`.
         resampled: {name: (C,)}, what to compare with.
         class_names: C strings; the ids by default.
     """

@@ -1,26 +1,14 @@
-"""Label maps -> windows -> PCA: the projection of Tian et al. 2019, Sec. 3.1, Eq. 2 and 3.
+"""Label maps -> counted windows -> PCA: the projection of Tian et al. 2019, Sec. 3.1, Eq. 2 and 3.
 
 Of the 1.06 million windows of the VOC 2012 training set (r = 16) only 110 thousand differ, so
-distinct windows are counted first (`keras_dup.counting`) and the eigensolver (`keras_dup.pca`)
-only ever sees those.
+distinct windows are counted first (`counting`) and the eigensolver (`pca`) only ever sees those.
 """
 
 import numpy as np
 
-from keras_dup import counting, pca
-from keras_dup.label_projection import LabelAutoencoder, LabelProjection, load
-from keras_dup.reconstruction import reconstruction_miou
-from keras_dup.window_counts import MEMORY
-
-__all__ = [
-    "LabelAutoencoder",
-    "LabelProjection",
-    "count_windows",
-    "fit",
-    "fit_counts",
-    "load",
-    "reconstruction_miou",
-]
+from keras_dup.projection import counting, pca
+from keras_dup.projection.label_projection import LabelProjection
+from keras_dup.projection.window_counts import MEMORY
 
 METHODS = ("pca", "sgd", "autoencoder")
 
@@ -63,7 +51,7 @@ def fit(
         total: number of label maps, for the progress bar; None asks `len(label_maps)`.
         method: "pca" is Eq. 3 with orthonormal rows, exact. "sgd" is Eq. 3 without that
             constraint, by gradient descent, "autoencoder" the paper's non-linear one; both are
-            in `keras_dup.autoencoder`, use Keras, and are there to be compared.
+            in `keras_dup.projection.autoencoder`, use Keras, and are there to be compared.
         workers: processes that read and count; more than 1 need `label_maps` with `[i]`.
         on_error: "raise", or "skip" to leave out label maps that cannot be read or have ids
             outside the classes; `count_windows` tells which.
@@ -96,8 +84,8 @@ def count_windows(
 ):
     """Counts distinct windows. Counts of parts of the label maps add up (`+`) to those of all.
 
-    Returns: a `keras_dup.window_counts.WindowCounts`; its `skipped` says what `on_error="skip"`
-        left out. Arguments and errors as in `fit`.
+    Returns: a `keras_dup.projection.window_counts.WindowCounts`; its `skipped` says what
+        `on_error="skip"` left out. Arguments and errors as in `fit`.
     """
     _check_arguments(num_classes, ratio)
     counter = counting.Counter(num_classes, ratio, ignore_class, on_error)
@@ -121,7 +109,7 @@ def fit_counts(
     if channels >= len(counts):
         raise _too_many_channels(channels, len(counts) - 1, f"{len(counts)} distinct windows")
     if method != "pca":
-        from keras_dup import autoencoder  # Keras, which this module else does without
+        from keras_dup.projection import autoencoder  # Keras, which this module else does without
 
         return autoencoder.fit(counts, num_classes, ratio, channels, ignore_class, verbose, method)
     covariance = pca.Covariance(counts.windows, counts.counts, num_classes, ratio, memory)

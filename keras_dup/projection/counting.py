@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from keras_dup.window_counts import MEMORY, Tally, counted
-from keras_dup.windows import cut_windows, id_type
+from keras_dup.projection.window_counts import MEMORY, Tally, counted
+from keras_dup.projection.windows import cut_windows, id_type
 
 _BATCH = 16  # label maps that are counted at once
 ON_ERROR = ("raise", "skip")

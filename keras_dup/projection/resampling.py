@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_dup import counting
-from keras_dup.reconstruction import ious
+from keras_dup.projection import counting
+from keras_dup.projection.reconstruction import ious
 
 METHODS = ("nearest", "bilinear")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from keras_dup.windows import cut_windows
+from keras_dup.projection.windows import cut_windows
 
 _CHUNK = 4096  # windows worked on at once, bounds the memory
 _NUMBERS = ("num_classes", "ratio", "ignore_class")

@@ -1,0 +1,23 @@
+"""Label maps -> windows -> W: the data-dependent part of DUpsampling (Tian et al. 2019, Sec. 3.1).
+
+In the order of the flow: `windows` cuts label maps, `counting` and `window_counts` count distinct
+windows (`beam` on many machines), `pca` finds their directions, `fitting` puts this together,
+`label_projection` holds the result, `compression` applies it in tf.data. `autoencoder` has the
+paper's other ways. `reconstruction`, `resampling`, `report` and `figures` show how much of the
+labels is left. No TensorFlow; Keras in `autoencoder` and `compression` alone.
+"""
+
+from keras_dup.projection.fitting import METHODS, count_windows, fit, fit_counts
+from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection, load
+from keras_dup.projection.reconstruction import reconstruction_miou
+
+__all__ = [
+    "METHODS",
+    "LabelAutoencoder",
+    "LabelProjection",
+    "count_windows",
+    "fit",
+    "fit_counts",
+    "load",
+    "reconstruction_miou",
+]
