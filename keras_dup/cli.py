@@ -216,6 +216,7 @@ def _fit(arguments):
         shape = arguments.num_classes, names, arguments.ignore_class
         return data.LabelMaps(arguments.masks, *shape)
 
+    class_names = _class_names(arguments.class_names, arguments.num_classes)
     start = time.perf_counter()
     label_maps = read(arguments.names)
     options = {
@@ -241,7 +242,7 @@ def _fit(arguments):
     found = report.measure(fitted, measured, **options)
     print(found.table())
     try:
-        found.draw(path.with_suffix(".png"), class_names=_lines(arguments.class_names))
+        found.draw(path.with_suffix(".png"), class_names=class_names)
         print(f"{path.with_suffix('.png')}: the same as a picture, and class by class")
     except ImportError as error:  # Matplotlib is an extra, and the projection is there
         print(error)
@@ -256,5 +257,8 @@ def _print_skipped(messages):
             print(f"  and {len(messages) - 5} more")
 
 
-def _lines(path):
-    return path and Path(path).read_text().splitlines()
+def _class_names(path, num_classes):
+    names = path and Path(path).read_text().splitlines()
+    if names and len(names) != num_classes:
+        raise ValueError(f"{path}: {len(names)} lines, but num_classes is {num_classes}")
+    return names

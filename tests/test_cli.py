@@ -194,6 +194,9 @@ def test_fit_prints_and_draws_what_is_rebuilt_against_channels(masks, capsys):
     assert [line.split()[0] for line in lines[1:6]] == ["channels", "4", "5", "nearest", "bilinear"]
     assert "w.png" in lines[6] and (masks.parent / "w.png").stat().st_size > 10_000
     assert "4/4" in progress and "label maps/s" in progress
+    (masks.parent / "classes.txt").write_text("a\nb")
+    with pytest.raises(SystemExit, match=r"classes\.txt: 2 lines, but num_classes is 7"):
+        fit(masks, "--class-names", str(masks.parent / "classes.txt"))
 
 
 def test_without_matplotlib_fit_says_what_is_missing(masks, capsys, monkeypatch):
