@@ -110,7 +110,8 @@ def _loaded(arguments):
     model = keras.models.load_model(arguments.model, compile=False)
     options = {"scales": arguments.scales, "flip": arguments.flip}
     options["window"] = arguments.window or None
-    names = _class_names(arguments.class_names, model.output_shape[-1])
+    num_classes = model.output_shape[-1]
+    names = _class_names(arguments.class_names, num_classes) or [str(k) for k in range(num_classes)]
     return functools.partial(inference.predict, model, **options), names
 
 
@@ -156,16 +157,6 @@ def _predict(arguments):
     print(f"{output}: {len(files) - bad} label maps and overlays")
     if bad:
         raise ValueError(f"{bad} of {len(files)} pictures could not be read, see above")
-
-
-def _class_names(path, num_classes):
-    if path is None:
-        return [str(k) for k in range(num_classes)]
-    names = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    names = [name.strip() for name in names if name.strip()]
-    if len(names) != num_classes:
-        raise ValueError(f"{path}: {len(names)} names, but the model has {num_classes} classes")
-    return names
 
 
 def _flops(arguments):
@@ -258,7 +249,10 @@ def _print_skipped(messages):
 
 
 def _class_names(path, num_classes):
-    names = path and Path(path).read_text().splitlines()
-    if names and len(names) != num_classes:
-        raise ValueError(f"{path}: {len(names)} lines, but num_classes is {num_classes}")
+    if path is None:
+        return None
+    names = [name.strip() for name in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    names = [name for name in names if name]
+    if len(names) != num_classes:
+        raise ValueError(f"{path}: {len(names)} names, but there are {num_classes} classes")
     return names

@@ -107,7 +107,7 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
         overlay = Image.open(output / f"{name}_overlay.png")
         assert overlay.width >= size[1] and overlay.height > size[0]
     (tmp_path / "names.txt").write_text("cat\n")
-    with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but the model has 3 classes"):
+    with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but there are 3 classes"):
         cli.main([*arguments, *names])
 
 
@@ -195,7 +195,7 @@ def test_fit_prints_and_draws_what_is_rebuilt_against_channels(masks, capsys):
     assert "w.png" in lines[6] and (masks.parent / "w.png").stat().st_size > 10_000
     assert "4/4" in progress and "label maps/s" in progress
     (masks.parent / "classes.txt").write_text("a\nb")
-    with pytest.raises(SystemExit, match=r"classes\.txt: 2 lines, but num_classes is 7"):
+    with pytest.raises(SystemExit, match=r"classes\.txt: 2 names, but there are 7 classes"):
         fit(masks, "--class-names", str(masks.parent / "classes.txt"))
 
 
