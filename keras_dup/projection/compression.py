@@ -26,8 +26,8 @@ class LabelCompression:
         projection: a `LabelProjection`.
 
     Calling it: (B, H, W), integers 0..C-1 and void -> (B, ceil(H/r), ceil(W/r), C~) float32. On
-    TensorFlow H and W may be unknown while a graph is built. Ids are not checked: what is no
-    class counts as no label at all.
+    TensorFlow, whose backend `tf.data` needs, H and W may be unknown in a graph. Ids are not
+    checked: what is no class counts as no label at all.
 
     Raises:
         TypeError: not a linear projection.

@@ -46,8 +46,12 @@ class Relabelled(LabelMaps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-only", action="store_true", help="only IncrementalPCA")
     parser.add_argument("--part", type=int, default=8 * 1024, help="windows for IncrementalPCA")
     arguments = parser.parse_args()
+    if arguments.peer_only:
+        print(json.dumps({**peer(arguments.part), **machine("scikit-learn")}))
+        return
     found = {"times": times(arguments.rounds), **exactness(), **peer(arguments.part)}
     report = {**found, "channels": CHANNELS, "tolerance": pca.TOLERANCE, **machine("scikit-learn")}
     print_table(report)
