@@ -10,7 +10,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_layers.py tests/test_models.py -m "not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 -m "not slow" \
+	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed

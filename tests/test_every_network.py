@@ -81,7 +81,8 @@ def test_the_papers_network_builds_trains_and_exports_whole(tmp_path):
 
 def _train(model, sizes):
     loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=255)
-    model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=False)
+    # a graph would cost more to trace than one step takes
+    model.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=len(sizes) == 1, jit_compile=False)
     before = model.get_weights()
     for image, label_map in _drawn(sizes, model.output_shape[-1]):
         assert np.isfinite(model.train_on_batch(image[None], label_map[None]))

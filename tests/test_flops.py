@@ -1,35 +1,18 @@
-"""The paper's decoder FLOPs, to every digit printed (a multiply-add counts 2 there)."""
+"""Multiply-adds; that they are the paper's is in test_cli.py, which runs the command."""
 
 import keras
 import pytest
 
 from keras_dup import backbones, flops, models, presets
 
-PRINTED = {name: row for name, row in presets.PRESETS.items() if row["decoder_billions"]}
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRINTED)
-def test_decoders_cost_what_the_paper_prints(name):
-    """Tables 2, 3 and 4, every digit; DESIGN and README state the one exception."""
-    row = PRINTED[name]
-    counts = flops.count(models.build(preset=name), row["input_size"])
-    expected = {"22.34": "21.56"}.get(row["decoder_billions"], row["decoder_billions"])
-    assert f"{2 * counts['decoder'] / 1e9:.2f}" == expected
-
-
-def test_the_paper_prints_what_the_presets_say():
-    printed = sorted(float(row["decoder_billions"]) for row in PRINTED.values())
-    tables = [0.80, 1.13, 1.15, 1.23, 1.58, 1.56, 5.53, 22.34, 5.53, 1.93, 0.41, 1.98, 43.65, 25.14]
-    assert printed == sorted(tables)  # b1u2c3 and conv1_3 + b3u6c3 stand in Tables 2 and 3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", presets.MULTI_SCALE)
-def test_whole_networks_cost_what_the_paper_prints(name):
-    row = presets.MULTI_SCALE[name]
-    ours = flops.count_multi_scale(models.build(**row["network"]), row["input_size"], row["scales"])
-    assert ours / 1e9 == pytest.approx(float(row["billions"]), rel=0.002)
+def test_the_presets_have_every_figure_that_the_paper_prints():
+    printed = [row["decoder_billions"] for row in presets.PRESETS.values()]
+    # Tables 2, 3 and 4; b1u2c3 and conv1_3 + b3u6c3 stand in both Table 2 and Table 3
+    tables = "0.80 1.13 1.15 1.23 1.58 1.56 5.53 22.34 5.53 1.93 0.41 1.98 43.65 25.14"
+    assert sorted(filter(None, printed)) == sorted(tables.split())
+    whole = [row["billions"] for row in presets.MULTI_SCALE.values()]
+    assert whole == ["897.94", "3055.35"]
 
 
 def test_a_backbone_costs_what_its_authors_print():
