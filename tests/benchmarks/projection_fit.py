@@ -12,6 +12,7 @@ one thread in both.
 """
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -49,6 +50,8 @@ def main():
     parser.add_argument("--peer-only", action="store_true", help="only IncrementalPCA")
     parser.add_argument("--part", type=int, default=8 * 1024, help="windows for IncrementalPCA")
     arguments = parser.parse_args()
+    if importlib.util.find_spec("sklearn") is None:  # before minutes of measuring
+        parser.error("scikit-learn is missing: pip install 'keras-dup[benchmarks]'")
     if arguments.peer_only:
         print(json.dumps({**peer(arguments.part), **machine("scikit-learn")}))
         return
