@@ -260,9 +260,9 @@ class Crop(keras.layers.Layer):
         x, like = inputs
         return x[:, : ops.shape(like)[1], : ops.shape(like)[2]]
 
-    def compute_output_shape(self, input_shapes):
-        (batch, _, _, channels), (_, height, width, _) = input_shapes
-        return (batch, height, width, channels)
+    def compute_output_spec(self, inputs):
+        (batch, _, _, channels), (_, height, width, _) = (x.shape for x in inputs)
+        return keras.KerasTensor((batch, height, width, channels), inputs[0].dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
