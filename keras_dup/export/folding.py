@@ -40,7 +40,7 @@ def fold(model, output="label_map"):
     """
     if output not in OUTPUTS:
         raise ValueError(f"fold: output={output!r}; it must be one of {OUTPUTS}")
-    if not hasattr(model, "operations") or len(model.outputs) != 1:
+    if not _is_functional(model) or len(model.outputs) != 1:
         raise ValueError(f"fold: {model.name} must be a functional Keras model with one output")
     softmax, upsampling = _head(model)
     if output == "probabilities":
@@ -173,19 +173,22 @@ def _copy(model, replaced):
 
     clone = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for old, new in copies.items():
-        if old not in folded and new.weights:
-            if not isinstance(old, keras.Model):
-                new.set_weights(old.get_weights())
+        if old not in folded and new.weights and not _is_functional(old):
+            new.set_weights(old.get_weights())
     for norm, old in norms.items():
         _fold(norm, old, copies[old])
     return clone, copies
 
 
 def _copied(layer, with_bias):
-    if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
+    if _is_functional(layer):
         return _copy(layer, {})[0]  # with its weights
     config = layer.get_config()
     return type(layer).from_config({**config, "use_bias": True} if with_bias else config)
+
+
+def _is_functional(layer):
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
 def _skip(x, *arguments, **keywords):

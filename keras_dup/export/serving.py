@@ -1,46 +1,65 @@
-"""SavedModel and LiteRT (TFLite) files, each checked against the Keras model before it is there."""
+"""The SavedModel that TensorFlow Serving loads: signatures, class names, warm-up requests."""
 
-import os
+import importlib.util
+import io
 import pathlib
 import tempfile
 
 import keras
-import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from keras_dup.data import Shapes
+from keras_dup.export import agreement
+from keras_dup.export.folding import fold
 
-QUANTIZE = (None, "float16")
-# what rounding may do: largest difference of a probability, smallest share of equal class ids
-TOLERANCES = {
-    "saved_model": (1e-3, 0.999),
-    "litert": (1e-3, 0.999),
-    "litert_float16": (5e-2, 0.99),
-}
+MAX_PIXELS = 2048 * 2048
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
-def saved_model(model, path, images=None, version=None, verbose=True):
-    """Writes path/VERSION/, the versioned folder that TensorFlow Serving loads.
+def saved_model(
+    model,
+    path,
+    class_names=None,
+    probabilities=False,
+    images=None,
+    version=None,
+    min_agreement=0.999,
+    max_pixels=MAX_PIXELS,
+    verbose=True,
+):
+    """Writes path/VERSION/, the versioned folder that TensorFlow Serving loads, and a report.
 
-    The signature `serving_default` takes `image`, (B, H, W, 3) float32 in 0..255, any sizes, and
-    gives `label_map`, (B, H, W) uint8 class ids, and `probabilities`, (B, H, W, K) float32.
+    Signatures, for images of any size:
+
+        serving_default  image (B, H, W, 3) float32 in 0..255 -> label_map (B, H, W) uint8
+        serve_uint8      image (B, H, W, 3) uint8 -> the same
+        serve_encoded    image_bytes (B,), JPEG, PNG, BMP or GIF files of any sizes, grey or colour
+                         -> label_map_bytes (B,), grey PNGs of class ids at the sizes of the images,
+                         and error (B,), empty where all is well; a bad image does not hurt others
+
+    Photographs are taken as they are stored: turn them as their EXIF says before sending them.
 
     Args:
-        model: what `keras_dup.models.build` returns, K at most 256.
+        model: what `keras_dup.models.build` returns, K at most 256. It stays as it is.
         path: the model's folder.
+        class_names: K strings, stored as the asset `classes.txt`.
+        probabilities: the first two signatures give `probabilities`, (B, H, W, K) float32, too.
         images: list of (H, W, 3) arrays to compare with `model` on; None takes drawn ones.
         version: a positive integer; None takes the next one.
+        min_agreement: the share of pixels whose class must be the model's.
+        max_pixels: of an image that `serve_encoded` accepts.
         verbose: print the report.
 
-    Returns: {"path", "max_difference", "equal_pixels"}.
+    Returns: the report, which is also in path/VERSION.report.json: what was compared, the share of
+        equal pixels, sizes, signatures.
 
     Raises:
         FileExistsError: the version exists.
-        ValueError: the model has more than 256 classes.
+        ValueError: the model has more than 256 classes, or not as many as there are names.
         RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
     """
-    if model.output_shape[-1] > 256:
-        raise ValueError(f"saved_model: {model.output_shape[-1]} classes do not fit into uint8 ids")
+    _check(model, class_names)
+    images = agreement.drawn() if images is None else images
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
     version = version or _next_version(path)
@@ -48,144 +67,137 @@ def saved_model(model, path, images=None, version=None, verbose=True):
         raise FileExistsError(f"{path / str(version)} exists; give another version")
     # a name that is no number: TensorFlow Serving does not see it
     with tempfile.TemporaryDirectory(prefix="part-", dir=path) as part:
-        folder = os.path.join(part, "model")
-        _write_saved_model(model, folder)
-        serve = tf.saved_model.load(folder).signatures["serving_default"]
+        folder = pathlib.Path(part) / "model"
+        _write(model, folder, class_names, probabilities, max_pixels)
+        signatures = tf.saved_model.load(str(folder)).signatures
+        serve = signatures["serving_default"]
 
         def run(image):
-            return serve(image=tf.constant(image))["probabilities"].numpy()
+            answer = serve(image=tf.constant(image))
+            return answer["probabilities" if probabilities else "label_map"].numpy()
 
-        report = _compare("saved_model", model, run, images)
-        os.rename(folder, path / str(version))
-    return _finish(report, path / str(version), verbose)
-
-
-def litert(model, path, quantize=None, input_size=(513, 513), images=None, verbose=True):
-    """Writes a .tflite file of built-in operations alone: one image -> probabilities.
-
-    Input: (1, H, W, 3) float32 in 0..255.  Output: (1, H, W, K) float32.
-
-    Args:
-        model: what `keras_dup.models.build` returns.
-        path: the file.
-        quantize: None, or "float16" for weights of half the size.
-        input_size: (H, W); None lets the caller of the file set it (`resize_tensor_input`).
-        images: list of (H, W, 3) arrays to compare with `model` on; None takes drawn ones. They
-            are cut or padded to `input_size`.
-        verbose: print the report.
-
-    Returns: {"path", "max_difference", "equal_pixels", "bytes"}.
-
-    Raises:
-        ImportError: the interpreter that checks the file is missing (the extra `litert`).
-        RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
-        ValueError: unknown `quantize`.
-    """
-    if quantize not in QUANTIZE:
-        raise ValueError(f"litert: quantize={quantize!r}; it must be one of {QUANTIZE}")
-    interpreter = _interpreter()
-    content = _convert(model, quantize, input_size)
-    runner = interpreter(model_content=content)
-
-    def run(image):
-        index = runner.get_input_details()[0]["index"]
-        runner.resize_tensor_input(index, image.shape)
-        runner.allocate_tensors()
-        runner.set_tensor(index, image)
-        runner.invoke()
-        return runner.get_tensor(runner.get_output_details()[0]["index"])
-
-    name = f"litert_{quantize}" if quantize else "litert"
-    images = [_fit(image, input_size) for image in images or _drawn()]
-    report = {**_compare(name, model, run, images), "bytes": len(content)}
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part.{path.name}")
-    part.write_bytes(content)
-    part.replace(path)
-    return _finish(report, path, verbose)
+        report = agreement.compare("saved_model", model, run, images, min_agreement)
+        report["signatures"] = {name: _interface(f) for name, f in signatures.items()}
+        report["warm_up"] = _write_warm_up(folder, images[0])
+        report["bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        folder.rename(path / str(version))
+    return agreement.finish(report, path / str(version), path / f"{version}.report.json", verbose)
 
 
-def _write_saved_model(model, folder):
-    def serve(image):
-        probabilities = model(image, training=False)
-        label_map = tf.cast(tf.argmax(probabilities, -1), tf.uint8)
-        return {"label_map": label_map, "probabilities": probabilities}
-
-    _archive(model, folder, serve, (None, None, None, 3))
-
-
-def _archive(model, folder, serve, shape):
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    signature = [tf.TensorSpec(shape, tf.float32, name="image")]
-    archive.add_endpoint("serving_default", serve, input_signature=signature)
-    archive.write_out(folder, verbose=False)
+def _check(model, class_names):
+    classes = model.output_shape[-1]
+    if classes > 256:
+        raise ValueError(f"saved_model: {classes} classes do not fit into uint8 ids")
+    if class_names is not None and len(class_names) != classes:
+        raise ValueError(f"saved_model: {len(class_names)} class names for {classes} classes")
 
 
 def _next_version(path):
     return 1 + max((int(f.name) for f in path.iterdir() if f.name.isdigit()), default=0)
 
 
-def _interpreter():
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ImportError("litert needs ai-edge-litert: pip install 'keras-dup[litert]'") from error
-    return Interpreter
+def _write(model, folder, class_names, probabilities, max_pixels):
+    network = fold(model, "probabilities" if probabilities else "label_map")
 
+    def serve(image):
+        message = "the image has no pixels: (B, H, W, 3) with H, W > 0 is expected"
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(image), message)]):
+            answer = network(tf.cast(image, tf.float32), training=False)
+        if not probabilities:
+            return {"label_map": answer}
+        ids = tf.cast(tf.argmax(answer, -1), tf.uint8)
+        return {"label_map": ids, "probabilities": answer}
 
-def _convert(model, quantize, input_size):
-    shape = (1, *(input_size or (None, None)), 3)
-    with tempfile.TemporaryDirectory() as folder:
-        _archive(model, folder, lambda image: model(image, training=False), shape)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if quantize == "float16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+    def serve_encoded(image_bytes):
+        errors = _errors(image_bytes, max_pixels)
 
+        def one(inputs):
+            content, error = inputs
+            return tf.cond(tf.equal(error, ""), lambda: answer(content), lambda: tf.constant(b""))
 
-def _drawn():
-    sizes = ((96, 96), (97, 131))
-    return [Shapes(1, size, seed=i).image(0) for i, size in enumerate(sizes)]
+        def answer(content):
+            label_map = serve(_decoded(content)[None])["label_map"]
+            return tf.io.encode_png(label_map[0, ..., None])
 
-
-def _fit(image, size):
-    """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
-    if size is None:
-        return image
-    image = np.asarray(image)[: size[0], : size[1]]
-    missing = [(0, size[axis] - image.shape[axis]) for axis in (0, 1)]
-    return np.pad(image, [*missing, (0, 0)], constant_values=127)
-
-
-def _compare(name, model, run, images):
-    """Runs both on every image; raises RuntimeError where they differ by more than rounding."""
-    largest, equal, pixels = 0.0, 0, 0
-    for image in images or _drawn():
-        image = np.asarray(image, "float32")[None]
-        expected, got = np.asarray(model(image, training=False)), run(image)
-        if got.shape != expected.shape:
-            raise RuntimeError(f"{name}: output {got.shape}, the model's is {expected.shape}")
-        largest = max(largest, float(np.abs(got - expected).max()))
-        equal += int((got.argmax(-1) == expected.argmax(-1)).sum())
-        pixels += got[..., 0].size
-    difference, share = TOLERANCES[name]
-    if not (largest <= difference and equal >= share * pixels):
-        raise RuntimeError(
-            f"{name}: probabilities differ by up to {largest:.2g} (at most {difference} expected) "
-            f"and {100 * equal / pixels:.2f} % of {pixels} class ids are equal (at least "
-            f"{100 * share} % expected); nothing was written"
+        found = tf.map_fn(  # one at a time: memory is that of the largest image
+            one, (image_bytes, errors), parallel_iterations=1, fn_output_signature=tf.string
         )
-    return {"max_difference": largest, "equal_pixels": equal / pixels}
+        return {"label_map_bytes": found, "error": errors}
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    for name, function, spec in (
+        ("serving_default", serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
+        ("serve_uint8", serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),
+        ("serve_encoded", serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
+    ):
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)
+    if class_names is not None:
+        text = "\n".join(class_names) + "\n"
+        (folder / "assets" / "classes.txt").write_text(text)
 
 
-def _finish(report, path, verbose):
-    if verbose:
-        print(
-            f"{path}: largest difference {report['max_difference']:.1e}, "
-            f"{100 * report['equal_pixels']:.3f} % of pixels equal"
-        )
-    return {"path": str(path), **report}
+def _decoded(content):
+    """The bytes of a file -> (H, W, 3) uint8; of an animation the first picture."""
+    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _errors(contents, max_pixels):
+    """(B,) bytes of files -> (B,) what is wrong with each, "" for nothing."""
+
+    def check(number, content):
+        shape = tf.shape(_decoded(content))
+        size = tf.strings.format("{} x {}", (shape[0], shape[1]))
+        text = f"pixels: at most {max_pixels} in all are accepted"
+        good = tf.logical_and(shape[0] * shape[1] > 0, shape[0] <= max_pixels // shape[1])
+        return number, tf.where(good, "", tf.strings.join([_name(number), "has", size, text], " "))
+
+    # decoding raises; a data set can leave out what raises, a signature cannot
+    numbers = tf.range(tf.size(contents))
+    checked = tf.data.Dataset.from_tensor_slices((numbers, contents)).map(check)
+    bad = tf.map_fn(_name, numbers, fn_output_signature=tf.string)
+    bad = tf.strings.join([bad, "cannot be decoded: JPEG, PNG, BMP or GIF is expected"], " ")
+
+    def store(errors, found):
+        number, error = found
+        return tf.tensor_scatter_nd_update(errors, [[number]], [error])
+
+    return checked.ignore_errors().reduce(bad, store)
+
+
+def _name(number):
+    return tf.strings.format("image {}", number)
+
+
+def _interface(signature):
+    def described(specs):
+        return {n: {"shape": str(s.shape), "dtype": s.dtype.name} for n, s in specs.items()}
+
+    inputs = signature.structured_input_signature[1]
+    return {"inputs": described(inputs), "outputs": described(signature.structured_outputs)}
+
+
+def _write_warm_up(folder, image):
+    """One request for each signature, which the server runs before it answers anybody."""
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        return "left out: it needs tensorflow-serving-api, pip install 'keras-dup[serving]'"
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    encoded = io.BytesIO()
+    Image.fromarray(image.astype("uint8")).save(encoded, "JPEG")
+    inputs = {
+        "serving_default": ("image", tf.constant(image[None], tf.float32)),
+        "serve_uint8": ("image", tf.constant(image[None], tf.uint8)),
+        "serve_encoded": ("image_bytes", tf.constant([encoded.getvalue()])),
+    }
+    (folder / WARM_UP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(folder / WARM_UP)) as writer:
+        for name, (key, value) in inputs.items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = name
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+    return f"{len(inputs)} requests"

@@ -1,6 +1,6 @@
 """VOC's 21 classes on the pictures of animals, EfficientNet-Lite0 at output stride 16.
 
-    python -m training.train training/recipes/voc_animals_efficientnet_lite0.py
+python -m training.train training/recipes/voc_animals_efficientnet_lite0.py
 """
 
 from importlib import resources

@@ -1,0 +1,108 @@
+"""What `export.fold` leaves out changes nothing, and the model that it was given stays as it is."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dup import models, projection
+from keras_dup.export import fold
+
+SIZES = ((33, 50), (16, 16), (1, 40))
+
+
+def disturbed(model, seed=0):
+    """Batch norms and the temperature as training leaves them: nothing is 0 or 1."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.name in ("gamma", "moving_variance"):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif weight.name in ("beta", "moving_mean", "bias"):
+            weight.assign(rng.normal(0, 0.3, weight.shape))
+        elif weight.name == "log_temperature":
+            weight.assign(-1.5)
+    return model
+
+
+def network(decoder):
+    if decoder == "bilinear":
+        return models.build("efficientnet_lite0", 5, decoder=decoder)
+    fitted = {"dupsampling": "voc2012_r16_c32", "autoencoder": autoencoder()}[decoder]
+    return models.build("mobilenet_v2", 21, projection=fitted)
+
+
+def autoencoder():
+    """16 x 16 windows of 21 classes, 8 channels, 12 hidden units, of random weights."""
+    rng, size = np.random.default_rng(0), 16 * 16 * 21
+    shapes = [(12, size), (size,), (8, 12), (12,), (size, 12), (12,), (12, 8), (8,)]
+    arrays = [rng.normal(0, 0.1, shape).astype("float32") for shape in shapes]
+    return projection.LabelAutoencoder(*arrays, num_classes=21, ratio=16)
+
+
+def nested():
+    """An encoder with batch norms that can be folded, and some that cannot."""
+    x = image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)
+    x = keras.layers.BatchNormalization(scale=False)(x)
+    x = keras.layers.SeparableConv2D(6, 3, padding="same", depth_multiplier=2)(x)
+    x = keras.layers.BatchNormalization(center=False)(x)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Conv2D(8, 1, activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)  # after ReLU
+    y = keras.layers.Conv2D(8, 1)(x)
+    x = keras.layers.Add()([keras.layers.BatchNormalization()(y), y])  # y has two readers
+    twice = keras.layers.Conv2D(8, 1)
+    x = twice(keras.layers.BatchNormalization()(twice(x)))
+    x = keras.Sequential([keras.layers.Conv2D(8, 1), keras.layers.BatchNormalization()])(x)
+    encoder = keras.Model(image, x, name="encoder")
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3, 1)(keras.ops.relu(encoder(image)))
+    return keras.Model(image, keras.layers.Activation("softmax")(x), name="headed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dupsampling", "bilinear", "autoencoder", "nested"])
+def test_a_folded_network_answers_as_the_model_does(kind):
+    keras.utils.set_random_seed(0)
+    model = disturbed(nested() if kind == "nested" else network(kind))
+    before = model.get_weights()
+    rng = np.random.default_rng(1)
+    for output in ("label_map", "probabilities"):
+        folded = fold(model, output)
+        for size in SIZES:
+            image = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
+            expected, got = model.predict_on_batch(image), folded.predict_on_batch(image)
+            if output == "probabilities":
+                # float32, some hundred roundings one after another
+                np.testing.assert_allclose(got, expected, atol=1e-4)
+            else:
+                assert got.dtype == np.uint8
+                np.testing.assert_array_equal(got, expected.argmax(-1))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_batch_norms_go_where_nothing_else_reads_the_convolution():
+    folded = fold(nested())
+    norms = [
+        layer
+        for layer in folded._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    # after ReLU, beside a second reader, of a layer that is called twice, in a Sequential
+    assert len(norms) == 4
+
+
+def test_a_folded_network_can_be_saved_and_read(tmp_path):
+    folded = fold(disturbed(network("dupsampling")))
+    folded.save(tmp_path / "folded.keras")
+    image = np.random.default_rng(0).uniform(0, 255, (1, 20, 30, 3)).astype("float32")
+    loaded = keras.models.load_model(tmp_path / "folded.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(image), folded.predict_on_batch(image))
+
+
+def test_what_cannot_be_folded_is_named():
+    with pytest.raises(ValueError, match="output='logits'; it must be one of"):
+        fold(nested(), "logits")
+    with pytest.raises(ValueError, match="must be a functional Keras model"):
+        fold(keras.Sequential([keras.layers.Dense(2)], name="dense"))
