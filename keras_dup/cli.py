@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+MODEL = "a .keras file, or 'voc_animals', which the package has"
 _MEASURED = 1000
+_CALIBRATION = 128
 
 
 def main(arguments=None):
@@ -49,6 +51,7 @@ def _parser():
     _add_flops(commands)
     _add_predict(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     return parser
 
 
@@ -71,7 +74,7 @@ def _add_flops(commands):
 def _add_predict(commands):
     predict = commands.add_parser("predict", help="label maps and overlays of pictures")
     predict.set_defaults(run=_predict)
-    predict.add_argument("model", help="a .keras file")
+    predict.add_argument("model", help=MODEL)
     predict.add_argument("images", nargs="+", help="pictures, or folders of pictures")
     predict.add_argument("-o", "--output", required=True, help="folder: NAME.png, NAME_overlay.png")
     _add_inference(predict)
@@ -80,13 +83,29 @@ def _add_predict(commands):
 def _add_evaluate(commands):
     evaluate = commands.add_parser("evaluate", help="IoU of a model on images and masks")
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("model", help="a .keras file")
+    evaluate.add_argument("model", help=MODEL)
     evaluate.add_argument("--images", required=True, help="folder of pictures")
     evaluate.add_argument("--masks", required=True, help="folder of their masks, PNG")
     evaluate.add_argument("--names", help="text file with the names to take; all by default")
     evaluate.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
     evaluate.add_argument("-o", "--output", help="folder: report.json, confusion.png, worst.png")
     _add_inference(evaluate)
+
+
+def _add_export(commands):
+    export = commands.add_parser("export", help="files for servers and phones, each checked")
+    export.set_defaults(run=_export)
+    export.add_argument("model", help=MODEL)
+    export.add_argument("-o", "--output", required=True, help="folder for the files")
+    export.add_argument("--formats", nargs="+", help="all by default", metavar="FORMAT")
+    size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "default": (513, 513)}
+    export.add_argument("--input-size", **size, help="of LiteRT files; 513 513 by default")
+    export.add_argument("--images", help="folder of pictures to measure on; needs --masks")
+    export.add_argument("--masks", help="folder of their masks, PNG")
+    export.add_argument("--names", help="text file with the names to take; all by default")
+    export.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    export.add_argument("--calibration", nargs="+", help="pictures or folders, for int8")
+    export.add_argument("--class-names", help="text file with a name a line")
 
 
 def _add_inference(command):
@@ -103,16 +122,46 @@ def _add_inference(command):
 
 def _loaded(arguments):
     """The function image -> label map of the model of the command line, and its class names."""
-    import keras
-
     from keras_dup import inference
 
-    model = keras.models.load_model(arguments.model, compile=False)
+    model, names = _model(arguments)
     options = {"scales": arguments.scales, "flip": arguments.flip}
     options["window"] = arguments.window or None
-    num_classes = model.output_shape[-1]
-    names = _class_names(arguments.class_names, num_classes) or [str(k) for k in range(num_classes)]
     return functools.partial(inference.predict, model, **options), names
+
+
+def _model(arguments):
+    """The model of the command line, and the names of its classes."""
+    from keras_dup import models
+
+    model = models.load(arguments.model)
+    num_classes = model.output_shape[-1]
+    names = _class_names(arguments.class_names, num_classes) or models.class_names(arguments.model)
+    return model, names or [str(k) for k in range(num_classes)]
+
+
+def _export(arguments):
+    from keras_dup import data
+    from keras_dup.export import measure
+
+    model, names = _model(arguments)
+    size, dataset = tuple(arguments.input_size), None
+    if arguments.images:
+        folders = arguments.images, arguments.masks
+        dataset = data.Folder(*folders, len(names), arguments.names, arguments.ignore_class, names)
+    calibration = None
+    if arguments.calibration:
+        files = data.image_files(arguments.calibration)
+        calibration = [data.read_image(file) for file in files[:: -(-len(files) // _CALIBRATION)]]
+    images = dataset and [dataset.image(i) for i in range(min(len(dataset), 8))]
+    formats = arguments.formats or measure.FORMATS
+    reports = measure.export_all(model, arguments.output, formats, size, names, calibration, images)
+    if dataset:
+        rows = measure.measure(model, reports, dataset, size)
+        print(measure.table(rows))
+        part = Path(arguments.output) / "part.measured.json"
+        part.write_text(json.dumps(rows, indent=1))
+        part.replace(Path(arguments.output) / "measured.json")
 
 
 def _evaluate(arguments):

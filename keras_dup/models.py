@@ -28,6 +28,8 @@ PROJECTIONS = {
     for channels in (32, 64, 128)
     if channels <= most
 }
+# trained networks that the package has, with the file of their classes' names
+MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
 OUTPUT_STRIDES = (8, 16, 32)
 
@@ -118,6 +120,32 @@ def build(
     if weights is not None:
         pretrained.load(model, network.backbone, weights)
     return model
+
+
+def load(path_or_name):
+    """A trained model: the path of a `.keras` file, or a name in `MODELS`.
+
+    Returns: `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: neither a file nor a name; the names are listed.
+    """
+    if path_or_name in MODELS:
+        file = importlib.resources.files("keras_dup.saved_models") / MODELS[path_or_name][0]
+        with importlib.resources.as_file(file) as path:
+            return keras.models.load_model(path, compile=False)
+    if not os.path.exists(path_or_name):
+        known = ", ".join(MODELS)
+        raise ValueError(f"{path_or_name}: no such file, and no model of the package ({known})")
+    return keras.models.load_model(path_or_name, compile=False)
+
+
+def class_names(name):
+    """The class names of a model in `MODELS`, a list of strings; None for any other name."""
+    if name not in MODELS:
+        return None
+    folder = importlib.resources.files("keras_dup.saved_models")
+    return (folder / MODELS[name][1]).read_text().splitlines()
 
 
 def _network(preset, given):

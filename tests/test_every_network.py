@@ -103,7 +103,7 @@ def _export(model, folder, litert_sizes):
     if not litert_sizes:
         return
     images = [image for image, _ in _drawn(litert_sizes, 2)]
-    report = export.litert(model, folder / "m.tflite", None, None, images, verbose=False)
+    report = export.litert(model, folder / "m.tflite", None, None, images=images, verbose=False)
     assert report["equal_pixels"] > 0.999
 
 

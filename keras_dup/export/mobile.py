@@ -59,14 +59,14 @@ def litert(
         raise ValueError(f"litert: quantize={quantize!r}; it must be one of {known}")
     if quantize == "int8" and input_size is None:
         raise ValueError("litert: quantize='int8' needs an input_size: ranges belong to one size")
-    interpreter = _interpreter()
+    reader = interpreter()
     if quantize == "int8" and calibration is None:
         calibration = images
         warnings.warn("litert: int8 without calibration images; give some", stacklevel=2)
-    images = [_fit(i, input_size) for i in (agreement.drawn() if images is None else images)]
-    calibration = images if calibration is None else [_fit(i, input_size) for i in calibration]
+    images = [fit(i, input_size) for i in (agreement.drawn() if images is None else images)]
+    calibration = images if calibration is None else [fit(i, input_size) for i in calibration]
     content = _convert(fold(model, output), quantize, input_size, calibration)
-    runner = interpreter(model_content=content)
+    runner = reader(model_content=content)
     name = f"litert_{quantize}" if quantize else "litert"
     least = MIN_AGREEMENT[quantize] if min_agreement is None else min_agreement
     run = functools.partial(answer, runner)
@@ -93,7 +93,7 @@ def answer(runner, image):
     return runner.get_tensor(found["index"])
 
 
-def _interpreter():
+def interpreter():
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -126,7 +126,7 @@ def _convert(network, quantize, input_size, calibration):
         return converter.convert()
 
 
-def _fit(image, size):
+def fit(image, size):
     """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
     if size is None:
         return np.asarray(image)

@@ -1,0 +1,140 @@
+"""Every format of one model side by side: size, latency on one core, agreement, mIoU."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import statistics
+import time
+
+from keras_dup import evaluation, inference
+from keras_dup.data import Shapes
+from keras_dup.export import exchange, mobile, serving
+
+FORMATS = ("saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx")
+RUNS = 9
+
+
+def export_all(model, folder, formats, input_size, class_names=None, calibration=None, images=None):
+    """Writes the formats to `folder`: {name: report}, with their files named after the format."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = {}
+    for name in formats:
+        if name == "saved_model":
+            report = serving.saved_model(model, folder / name, class_names, images=images)
+        elif name == "onnx":
+            report = exchange.onnx(model, folder / "model.onnx", images=images)
+        elif name in FORMATS:
+            quantize = name.partition("_")[2] or None
+            path, given = folder / f"{name}.tflite", {"images": images}
+            if quantize == "int8":
+                given["calibration"] = calibration
+            report = mobile.litert(model, path, quantize, input_size, **given)
+        else:
+            raise ValueError(f"export: no format {name!r}; the formats are {', '.join(FORMATS)}")
+        reports[name] = report
+    return reports
+
+
+def measure(model, reports, dataset, input_size):
+    """[{"format", "bytes", "seconds", "equal_pixels", "miou"}], the model itself first.
+
+    Images go into files of a fixed size with grey on the right and at the bottom, which the label
+    map loses again; the Keras model and the files for any size get them as they are.
+
+    Args:
+        model: the Keras model.
+        reports: what `export_all` returned.
+        dataset: labelled images, none larger than `input_size`.
+        input_size: (H, W) that the files were written for; latency is that of one such image, the
+            median of nine, on one core where the system can pin threads.
+    """
+    predictors = {"keras": functools.partial(inference.predict, model)}
+    for name, report in reports.items():
+        predictors[name] = _predictor(name, report["path"], input_size)
+    image, rows = Shapes(1, input_size).image(0), []
+    for name, predict in predictors.items():
+        report = reports.get(name, {})
+        with _one_core():
+            seconds = _latency(functools.partial(predict, image))
+        share = 1.0 if name == "keras" else _equal(predictors["keras"], predict, dataset)
+        row = {"format": name, "bytes": report.get("bytes"), "seconds": seconds}
+        miou = evaluation.evaluate(predict, dataset)["miou"]
+        rows.append({**row, "equal_pixels": share, "miou": miou})
+    return rows
+
+
+def table(rows):
+    """The rows of `measure` as lines of text."""
+    lines = [f"{'format':16} {'size':>9} {'one core':>11} {'equal pixels':>13} {'mIoU':>9}"]
+    for row in rows:
+        size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else ""
+        lines.append(
+            f"{row['format']:16} {size:>9} {1000 * row['seconds']:8.0f} ms "
+            f"{100 * row['equal_pixels']:11.3f} % {100 * row['miou']:7.2f} %"
+        )
+    return "\n".join(lines)
+
+
+def _predictor(name, path, input_size):
+    """The function image (H, W, 3) -> label map (H, W) of an exported file."""
+    if name == "saved_model":
+        import tensorflow as tf
+
+        serve = tf.saved_model.load(path).signatures["serve_uint8"]
+        return lambda image: serve(image=tf.constant(image[None]))["label_map"].numpy()[0]
+    if name == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return lambda image: session.run(None, {"image": image[None].astype("float32")})[0][0]
+    runner = mobile.interpreter()(path, num_threads=1)
+
+    def predict(image):
+        height, width = image.shape[:2]
+        if height > input_size[0] or width > input_size[1]:
+            raise ValueError(f"an image of {height} x {width} does not fit into {input_size}")
+        return mobile.answer(runner, mobile.fit(image, input_size)[None])[0, :height, :width]
+
+    return predict
+
+
+def _equal(expected, predict, dataset):
+    equal = pixels = 0
+    for i in range(len(dataset)):
+        image = dataset.image(i)
+        same = expected(image) == predict(image)
+        equal, pixels = equal + int(same.sum()), pixels + same.size
+    return equal / pixels
+
+
+def _latency(run):
+    run()
+    seconds = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+@contextlib.contextmanager
+def _one_core():
+    """All threads of this process on one core, where the system lets us (Linux)."""
+    threads = pathlib.Path("/proc/self/task")
+    if not hasattr(os, "sched_setaffinity") or not threads.exists():
+        yield
+        return
+    before = os.sched_getaffinity(0)
+
+    def pin(cores):
+        for thread in threads.iterdir():
+            with contextlib.suppress(OSError):  # it may have ended
+                os.sched_setaffinity(int(thread.name), cores)
+
+    pin({min(before)})
+    try:
+        yield
+    finally:
+        pin(before)
