@@ -144,6 +144,10 @@ def _export(arguments):
     from keras_dup import data
     from keras_dup.export import measure
 
+    if (arguments.images is None) != (arguments.masks is None):
+        raise ValueError("export: --images and --masks go together")
+    formats = arguments.formats or measure.FORMATS
+    measure.check(formats)
     model, names = _model(arguments)
     size, dataset = tuple(arguments.input_size), None
     if arguments.images:
@@ -154,7 +158,6 @@ def _export(arguments):
         files = data.image_files(arguments.calibration)
         calibration = [data.read_image(file) for file in files[:: -(-len(files) // _CALIBRATION)]]
     images = dataset and [dataset.image(i) for i in range(min(len(dataset), 8))]
-    formats = arguments.formats or measure.FORMATS
     reports = measure.export_all(model, arguments.output, formats, size, names, calibration, images)
     if dataset:
         rows = measure.measure(model, reports, dataset, size)

@@ -213,3 +213,50 @@ def test_channels_may_be_a_share_of_the_variance(masks):
     fitted = projection.load(fit(masks, "--channels", "0.8"))
     reached = fitted.explained_variance_ratio.cumsum()
     assert reached[-1] >= 0.8 > reached[-2]
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Two drawn pictures of 40 x 56 with their masks: --images, --masks."""
+    shapes = data.Shapes(2, (40, 56))
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for i in range(2):
+        Image.fromarray(shapes.image(i)).save(tmp_path / "images" / f"{i}.png")
+        data.save_label_map(tmp_path / "labels" / f"{i}.png", shapes.label_map(i))
+    return ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "labels")]
+
+
+@pytest.mark.slow
+def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
+    options = ["--input-size", "48", "64", "--calibration", labelled[1]]
+    formats = ["--formats", "litert", "litert_int8", "onnx"]
+    cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled, *options, *formats])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines[-4:]}
+    assert set(rows) == {"keras", "litert", "litert_int8", "onnx"}
+    assert all(" ms " in row and row.count(" %") == 2 for row in rows.values())
+    measured = json.loads((tmp_path / "out/measured.json").read_text())
+    measured = {row["format"]: row for row in measured}
+    assert measured["onnx"]["equal_pixels"] >= 0.999
+    assert measured["litert_int8"]["bytes"] < measured["litert"]["bytes"] / 3
+    for name in ("litert.tflite", "litert_int8.tflite", "model.onnx"):
+        assert (tmp_path / "out" / f"{name}.report.json").exists()
+
+
+@pytest.mark.slow
+def test_the_model_of_the_package_predicts_straight_after_installation(labelled, tmp_path, capsys):
+    cli.main(["predict", "voc_animals", labelled[1], "-o", str(tmp_path / "out")])
+    assert "2 label maps and overlays" in capsys.readouterr().out
+    label_map = data.read_label_map(tmp_path / "out/0.png", 21)
+    assert label_map.shape == (40, 56)
+
+
+def test_unknown_models_formats_and_missing_masks_are_named(labelled, tmp_path):
+    with pytest.raises(SystemExit, match=r"nothing: no such file, and no model .*voc_animals"):
+        cli.main(["predict", "nothing", labelled[1], "-o", str(tmp_path)])
+    with pytest.raises(SystemExit, match="no format 'pickle'; the formats are saved_model, "):
+        cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), "--formats", "pickle"])
+    with pytest.raises(SystemExit, match="--images and --masks go together"):
+        cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled[:2]])
+    assert not (tmp_path / "out").exists()

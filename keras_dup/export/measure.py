@@ -17,6 +17,7 @@ RUNS = 9
 
 def export_all(model, folder, formats, input_size, class_names=None, calibration=None, images=None):
     """Writes the formats to `folder`: {name: report}, with their files named after the format."""
+    check(formats)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     reports = {}
@@ -25,16 +26,21 @@ def export_all(model, folder, formats, input_size, class_names=None, calibration
             report = serving.saved_model(model, folder / name, class_names, images=images)
         elif name == "onnx":
             report = exchange.onnx(model, folder / "model.onnx", images=images)
-        elif name in FORMATS:
+        else:
             quantize = name.partition("_")[2] or None
             path, given = folder / f"{name}.tflite", {"images": images}
             if quantize == "int8":
                 given["calibration"] = calibration
             report = mobile.litert(model, path, quantize, input_size, **given)
-        else:
-            raise ValueError(f"export: no format {name!r}; the formats are {', '.join(FORMATS)}")
         reports[name] = report
     return reports
+
+
+def check(formats):
+    """Raises ValueError for a name that is not in `FORMATS`."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"export: no format {name!r}; the formats are {', '.join(FORMATS)}")
 
 
 def measure(model, reports, dataset, input_size):

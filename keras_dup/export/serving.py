@@ -125,7 +125,6 @@ def _write(model, folder, class_names, probabilities, max_pixels):
         return {"label_map_bytes": found, "error": errors}
 
     archive = keras.export.ExportArchive()
-    archive.track(network)
     for name, function, spec in (
         ("serving_default", serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
         ("serve_uint8", serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),

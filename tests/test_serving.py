@@ -1,0 +1,223 @@
+"""The SavedModel as a server uses it: the session loader, TensorFlow's C API, concurrent callers.
+
+There is no TensorFlow Serving binary here; these are the two ways in which it loads models.
+"""
+
+import concurrent.futures
+import ctypes
+import io
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_dup import data, export, models
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load("voc_animals")
+
+
+@pytest.fixture(scope="module")
+def served(model, tmp_path_factory):
+    before = model.get_weights()
+    path = tmp_path_factory.mktemp("served")
+    names = models.class_names("voc_animals")
+    report = export.saved_model(model, path, names, verbose=False)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert json.loads((path / "1.report.json").read_text()) == report
+    assert report["equal_pixels"] >= 0.999
+    assert (path / "1/assets/classes.txt").read_text().split("\n")[:2] == [
+        "background",
+        "aeroplane",
+    ]
+    return path / "1"
+
+
+@pytest.fixture(scope="module")
+def session(served):
+    """run(signature, {input: value}) -> {output: value}, through the loader of TF 1 sessions."""
+    graph = tf.Graph()
+    with graph.as_default():
+        session = tf.compat.v1.Session(graph=graph)
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(served))
+
+    def run(name, inputs):
+        signature = loaded.signature_def[name]
+        fed = {signature.inputs[key].name: value for key, value in inputs.items()}
+        return session.run({k: v.name for k, v in signature.outputs.items()}, fed)
+
+    return run
+
+
+def picture(height, width, seed=0):
+    return data.Shapes(1, (96, 208), seed=seed).image(0)[:height, :width]
+
+
+def encoded(array, kind="PNG", mode=None):
+    image, file = Image.fromarray(array), io.BytesIO()
+    (image.convert(mode) if mode else image).save(file, kind)
+    return file.getvalue()
+
+
+def decoded(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.slow
+def test_batches_of_any_size_get_the_label_maps_of_the_model(model, session):
+    for height, width in ((48, 80), (65, 33), (1, 200), (1, 1)):
+        batch = np.stack([picture(height, width), picture(height, width, 1)])
+        expected = model.predict_on_batch(batch.astype("float32")).argmax(-1)
+        for name in ("serving_default", "serve_uint8"):
+            kind = "uint8" if name == "serve_uint8" else "float32"
+            answer = session(name, {"image": batch.astype(kind)})
+            assert set(answer) == {"label_map"} and answer["label_map"].dtype == np.uint8
+            assert (answer["label_map"] == expected).mean() >= 0.999
+
+
+@pytest.mark.slow
+def test_bad_images_in_a_batch_do_not_hurt_the_good_ones(model, session):
+    image, good = picture(40, 56), encoded(picture(40, 56))
+    good_ones = [
+        good,
+        encoded(image, "JPEG"),
+        encoded(image, "PNG", "L"),
+        encoded(image, "PNG", "RGBA"),
+        encoded(image, "JPEG", "CMYK"),
+        encoded(image, "GIF"),
+        encoded(image, "BMP"),
+        encoded((np.arange(40 * 56).reshape(40, 56) * 29).astype("uint16")),
+        encoded(image[:1, :1]),
+        encoded(np.zeros((1, 5000, 3), np.uint8)),
+    ]
+    bad_ones = [b"", b"no image", good[:100], encoded(np.zeros((3000, 2000), np.uint8))]
+    answer = session("serve_encoded", {"image_bytes": good_ones[:4] + bad_ones + good_ones[4:]})
+    errors = [error.decode() for error in answer["error"]]
+    assert errors[:4] == [""] * 4 and errors[8:] == [""] * 6
+    for i in (4, 5, 6):
+        assert errors[i] == f"image {i} cannot be decoded: JPEG, PNG, BMP or GIF is expected"
+    assert errors[7] == "image 7 has 3000 x 2000 pixels: at most 4194304 in all are accepted"
+    found = answer["label_map_bytes"]
+    assert all(content == b"" for content in found[4:8])
+    shapes = [decoded(content).shape for content in (*found[:4], *found[8:])]
+    assert shapes == [(40, 56)] * 8 + [(1, 1), (1, 5000)]
+    expected = model.predict_on_batch(image[None].astype("float32")).argmax(-1)[0]
+    assert (decoded(found[0]) == expected).mean() >= 0.999
+
+
+def test_an_image_without_pixels_is_refused(session):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the image has no pixels"):
+        session("serving_default", {"image": np.zeros((1, 0, 8, 3), np.float32)})
+
+
+@pytest.mark.slow
+def test_concurrent_callers_get_their_own_answers(session):
+    pictures = [picture(40 + 8 * i, 64, seed=i)[None] for i in range(4)] * 3
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda p: session("serve_uint8", {"image": p}), pictures))
+    for image, answer in zip(pictures, found, strict=True):
+        alone = session("serve_uint8", {"image": image})
+        np.testing.assert_array_equal(answer["label_map"], alone["label_map"])
+
+
+def test_the_warm_up_requests_run(served, session):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    ran = []
+    for record in tf.data.TFRecordDataset(str(served / export.serving.WARM_UP)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        answer = session(request.model_spec.signature_name, inputs)
+        ran.append(request.model_spec.signature_name)
+        assert all(value.size for value in answer.values())
+        assert not any(answer.get("error", []))
+    assert sorted(ran) == ["serve_encoded", "serve_uint8", "serving_default"]
+
+
+class _Output(ctypes.Structure):
+    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
+
+
+@pytest.mark.slow
+def test_the_c_api_runs_it_without_python(model, served):
+    path = pathlib.Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"
+    if not path.exists():
+        pytest.skip(f"{path} is not part of this TensorFlow")
+    tf_c, pointer = ctypes.CDLL(str(path)), ctypes.c_void_p
+    for name in (
+        "NewStatus",
+        "NewGraph",
+        "NewSessionOptions",
+        "LoadSessionFromSavedModel",
+        "GraphOperationByName",
+        "AllocateTensor",
+        "TensorData",
+    ):
+        getattr(tf_c, f"TF_{name}").restype = pointer
+    tf_c.TF_Message.restype, tf_c.TF_Dim.restype = ctypes.c_char_p, ctypes.c_int64
+    status, graph = pointer(tf_c.TF_NewStatus()), pointer(tf_c.TF_NewGraph())
+    options, tags = pointer(tf_c.TF_NewSessionOptions()), (ctypes.c_char_p * 1)(b"serve")
+    folder = str(served).encode()
+    session = pointer(
+        tf_c.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, graph, None, status)
+    )
+    assert tf_c.TF_GetCode(status) == 0, tf_c.TF_Message(status)
+    signature = _signature(served, "serve_uint8")
+
+    def output(info):
+        name, index = info.name.split(":")
+        operation = tf_c.TF_GraphOperationByName(graph, name.encode())
+        return (_Output * 1)(_Output(operation, int(index)))
+
+    uint8 = 4  # TF_UINT8
+    for height, width in ((48, 80), (65, 33)):
+        batch = np.stack([picture(height, width), picture(height, width, 1)])
+        dimensions = (ctypes.c_int64 * 4)(*batch.shape)
+        tensor = pointer(
+            tf_c.TF_AllocateTensor(uint8, dimensions, 4, ctypes.c_size_t(batch.nbytes))
+        )
+        ctypes.memmove(tf_c.TF_TensorData(tensor), batch.tobytes(), batch.nbytes)
+        found = (pointer * 1)()
+        tf_c.TF_SessionRun(
+            session,
+            None,
+            output(signature.inputs["image"]),
+            (pointer * 1)(tensor),
+            1,
+            output(signature.outputs["label_map"]),
+            found,
+            1,
+            None,
+            0,
+            None,
+            status,
+        )
+        assert tf_c.TF_GetCode(status) == 0, tf_c.TF_Message(status)
+        answer = pointer(found[0])
+        assert [tf_c.TF_Dim(answer, i) for i in range(3)] == [2, height, width]
+        ids = ctypes.string_at(tf_c.TF_TensorData(answer), 2 * height * width)
+        label_map = np.frombuffer(ids, np.uint8).reshape(2, height, width)
+        expected = model.predict_on_batch(batch.astype("float32")).argmax(-1)
+        assert (label_map == expected).mean() >= 0.999
+
+
+def _signature(folder, name):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = (folder / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def[name]
+
+
+def test_class_names_have_to_be_as_many_as_the_classes(tmp_path):
+    image = keras.Input((None, None, 3))
+    tiny = keras.Model(image, keras.layers.Softmax()(keras.layers.Conv2D(2, 1)(image)))
+    with pytest.raises(ValueError, match="3 class names for 2 classes"):
+        export.saved_model(tiny, tmp_path, ["a", "b", "c"])
