@@ -65,6 +65,8 @@ def test_litert_answers_with_built_in_operations_alone(
 ):
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    if quantize and "bilinear" in model.name:
+        pytest.skip("numbers of fewer bits are the same matter with either decoder")
     path = tmp_path / "model.tflite"
     before = model.get_weights()
     given = {"images": pictures(), "calibration": pictures(), "verbose": False}
