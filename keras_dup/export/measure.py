@@ -46,8 +46,9 @@ def check(formats):
 def measure(model, reports, dataset, input_size):
     """[{"format", "bytes", "seconds", "equal_pixels", "miou"}], the model itself first.
 
-    Images go into files of a fixed size with grey on the right and at the bottom, which the label
-    map loses again; the Keras model and the files for any size get them as they are.
+    Images go into LiteRT files with grey on the right and at the bottom, which the label map loses
+    again; their pixels are compared with those of the Keras model for the same input. For mIoU the
+    Keras model and the files for any size get images as they are.
 
     Args:
         model: the Keras model.
@@ -56,18 +57,22 @@ def measure(model, reports, dataset, input_size):
         input_size: (H, W) that the files were written for; latency is that of one such image, the
             median of nine, on one core where the system can pin threads.
     """
-    predictors = {"keras": functools.partial(inference.predict, model)}
-    for name, report in reports.items():
-        predictors[name] = _predictor(name, report["path"], input_size)
+    keras = functools.partial(inference.predict, model)
+    predictors = {name: _predictor(name, reports[name]["path"], input_size) for name in reports}
     image, rows = Shapes(1, input_size).image(0), []
-    for name, predict in predictors.items():
-        report = reports.get(name, {})
+    for name, predict in {"keras": keras, **predictors}.items():
         with _one_core():
             seconds = _latency(functools.partial(predict, image))
-        share = 1.0 if name == "keras" else _equal(predictors["keras"], predict, dataset)
-        row = {"format": name, "bytes": report.get("bytes"), "seconds": seconds}
-        miou = evaluation.evaluate(predict, dataset)["miou"]
-        rows.append({**row, "equal_pixels": share, "miou": miou})
+        same = _padded(keras, input_size) if name.startswith("litert") else keras
+        rows.append(
+            {
+                "format": name,
+                "bytes": reports.get(name, {}).get("bytes"),
+                "seconds": seconds,
+                "equal_pixels": 1.0 if name == "keras" else _equal(same, predict, dataset),
+                "miou": evaluation.evaluate(predict, dataset)["miou"],
+            }
+        )
     return rows
 
 
@@ -96,14 +101,19 @@ def _predictor(name, path, input_size):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return lambda image: session.run(None, {"image": image[None].astype("float32")})[0][0]
     runner = mobile.interpreter()(path, num_threads=1)
+    return _padded(lambda image: mobile.answer(runner, image[None])[0], input_size)
 
-    def predict(image):
+
+def _padded(predict, input_size):
+    """`predict` for a fixed size as a function of images up to that size."""
+
+    def padded(image):
         height, width = image.shape[:2]
         if height > input_size[0] or width > input_size[1]:
             raise ValueError(f"an image of {height} x {width} does not fit into {input_size}")
-        return mobile.answer(runner, mobile.fit(image, input_size)[None])[0, :height, :width]
+        return predict(mobile.fit(image, input_size))[:height, :width]
 
-    return predict
+    return padded
 
 
 def _equal(expected, predict, dataset):
