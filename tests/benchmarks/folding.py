@@ -36,8 +36,9 @@ def main():
                 if run:  # the first one traces
                     times.append(time.perf_counter() - start)
         before, after = map(statistics.median, seconds)
+        name = f"{backbone} at {output_stride}"
         print(
-            f"{backbone} at {output_stride:2} {'':6} {1000 * before:6.0f} ms {1000 * after:6.0f} ms "
+            f"{name:24} {1000 * before:6.0f} ms {1000 * after:6.0f} ms "
             f"{before / after:6.2f}  {len(model.layers)} -> {len(folded.layers)}"
         )
 
