@@ -11,7 +11,8 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 -m "not slow" \
-	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py
+	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py \
+	    tests/test_folding.py
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed
