@@ -2,6 +2,7 @@
 
 import importlib.resources
 import os
+import pathlib
 import types
 
 import keras
@@ -140,12 +141,16 @@ def load(path_or_name):
     return keras.models.load_model(path_or_name, compile=False)
 
 
-def class_names(name):
-    """The class names of a model in `MODELS`, a list of strings; None for any other name."""
-    if name not in MODELS:
-        return None
-    folder = importlib.resources.files("keras_dup.saved_models")
-    return (folder / MODELS[name][1]).read_text().splitlines()
+def class_names(path_or_name):
+    """The class names of what `load` loads, a list of strings; None where they are not known.
+
+    Those of a file are in classes.txt beside it, a name a line, as `keras_dup.training` writes it.
+    """
+    if path_or_name in MODELS:
+        names = importlib.resources.files("keras_dup.saved_models") / MODELS[path_or_name][1]
+    else:
+        names = pathlib.Path(path_or_name).with_name("classes.txt")
+    return names.read_text().splitlines() if names.is_file() else None
 
 
 def _network(preset, given):

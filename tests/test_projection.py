@@ -259,7 +259,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, fitted, monkeypatch):
     before = path.read_bytes()
 
     def full_disk(file, **_):
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError("no space")
 
     monkeypatch.setattr(np, "savez", full_disk)

@@ -33,6 +33,8 @@ def served(model, tmp_path_factory):
         np.testing.assert_array_equal(old, new)
     assert json.loads((path / "1.report.json").read_text()) == report
     assert report["equal_pixels"] >= 0.999
+    sizes = report["answer_bytes"]
+    assert sizes["label_map_bytes"] < sizes["label_map"] < sizes["probabilities"]
     assert (path / "1/assets/classes.txt").read_text().split("\n")[:2] == [
         "background",
         "aeroplane",

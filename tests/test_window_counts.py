@@ -156,7 +156,13 @@ def test_an_interrupted_fit_leaves_no_file(tmp_path):
     command = [keras_dup, "fit", "masks", *options, "--workers", "2"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+        # a test that runs in the background of a shell inherits an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     shown = b""
     while b"reading:" not in shown:

@@ -1,13 +1,12 @@
 """What an exported file answers, beside what the model answers; the report that lies next to it."""
 
-import json
-import os
 import pathlib
 
 import keras
 import numpy as np
 
 from keras_dup.data import Shapes
+from keras_dup.whole import write_json, writing
 
 
 def drawn():
@@ -62,6 +61,16 @@ def compare(name, model, run, images, least):
     }
 
 
+def write(report, content, path, verbose):
+    """Writes the bytes of a model to `path`, and its report beside it; returns the report."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+    report["bytes"] = len(content)
+    return finish(report, path, path.with_name(f"{path.name}.report.json"), verbose)
+
+
 def finish(report, path, file, verbose):
     """Adds versions to a report, writes it to `file`, prints it; returns it."""
     import tensorflow as tf
@@ -70,9 +79,7 @@ def finish(report, path, file, verbose):
 
     versions = {"keras-dup": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
     report = {"path": str(path), **report, "versions": versions}
-    part = pathlib.Path(file).with_name(f".{pathlib.Path(file).name}.{os.getpid()}")
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    part.replace(file)
+    write_json(report, file)
     if verbose:
         print(
             f"{path}: {100 * report['equal_pixels']:.3f} % of {report['pixels']} pixels equal in "
@@ -80,11 +87,3 @@ def finish(report, path, file, verbose):
             f"{report['bytes'] / 1e6:.1f} MB"
         )
     return report
-
-
-def write(content, path):
-    """Writes bytes to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)

@@ -1,7 +1,6 @@
 """ONNX files."""
 
 import importlib.util
-import pathlib
 
 import tensorflow as tf
 
@@ -55,7 +54,4 @@ def onnx(model, path, output="label_map", images=None, min_agreement=0.999, verb
     report = agreement.compare("onnx", model, run, images, min_agreement)
     for key, (tensor,) in (("input", session.get_inputs()), ("output", session.get_outputs())):
         report[key] = {"name": tensor.name, "shape": str(tensor.shape), "dtype": tensor.type}
-    report["bytes"] = len(content)
-    path = pathlib.Path(path)
-    agreement.write(content, path)
-    return agreement.finish(report, path, path.with_name(f"{path.name}.report.json"), verbose)
+    return agreement.write(report, content, path, verbose)

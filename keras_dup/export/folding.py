@@ -220,7 +220,7 @@ def _fold(norm, old, new):
         bias = bias + _numpy(old.bias) * scale
     name = _CONVOLUTIONS[type(old)]
     for variable in new.weights:
-        if variable.path.endswith("bias"):
+        if variable is new.bias:
             variable.assign(bias)
             continue
         kernel = _numpy(getattr(old, variable.name))

@@ -60,17 +60,20 @@ def measure(model, reports, dataset, input_size):
     keras = functools.partial(inference.predict, model)
     predictors = {name: _predictor(name, reports[name]["path"], input_size) for name in reports}
     image, rows = Shapes(1, input_size).image(0), []
+    padded, _ = _label_maps(_padded(keras, input_size), dataset)
+    plain = None
     for name, predict in {"keras": keras, **predictors}.items():
         with _one_core():
             seconds = _latency(functools.partial(predict, image))
-        same = _padded(keras, input_size) if name.startswith("litert") else keras
+        found, miou = _label_maps(predict, dataset)
+        plain = plain or found  # of Keras, which comes first
         rows.append(
             {
                 "format": name,
                 "bytes": reports.get(name, {}).get("bytes"),
                 "seconds": seconds,
-                "equal_pixels": 1.0 if name == "keras" else _equal(same, predict, dataset),
-                "miou": evaluation.evaluate(predict, dataset)["miou"],
+                "equal_pixels": _equal(padded if name.startswith("litert") else plain, found),
+                "miou": miou,
             }
         )
     return rows
@@ -116,13 +119,20 @@ def _padded(predict, input_size):
     return padded
 
 
-def _equal(expected, predict, dataset):
-    equal = pixels = 0
-    for i in range(len(dataset)):
-        image = dataset.image(i)
-        same = expected(image) == predict(image)
-        equal, pixels = equal + int(same.sum()), pixels + same.size
-    return equal / pixels
+def _label_maps(predict, dataset):
+    """The predicted label maps of a data set, and their mIoU."""
+    found = []
+
+    def keep(image):
+        found.append(predict(image))
+        return found[-1]
+
+    return found, evaluation.evaluate(keep, dataset)["miou"]
+
+
+def _equal(expected, found):
+    equal = [a == b for a, b in zip(expected, found, strict=True)]
+    return sum(int(same.sum()) for same in equal) / sum(same.size for same in equal)
 
 
 def _latency(run):

@@ -1,7 +1,6 @@
 """LiteRT (TFLite) files for phones: built-in operations alone, whole and half floats, integers."""
 
 import functools
-import pathlib
 import tempfile
 import warnings
 
@@ -60,12 +59,12 @@ def litert(
     if quantize == "int8" and input_size is None:
         raise ValueError("litert: quantize='int8' needs an input_size: ranges belong to one size")
     reader = interpreter()
-    if quantize == "int8" and calibration is None:
-        calibration = images
-        warnings.warn("litert: int8 without calibration images; give some", stacklevel=2)
-    images = [fit(i, input_size) for i in (agreement.drawn() if images is None else images)]
-    calibration = images if calibration is None else [fit(i, input_size) for i in calibration]
-    content = _convert(fold(model, output), quantize, input_size, calibration)
+    if quantize == "int8" and images is None and calibration is None:
+        warnings.warn("litert: int8 calibrated on drawn pictures; give some", stacklevel=2)
+    images = agreement.drawn() if images is None else images
+    ranges = [fit(image, input_size) for image in (images if calibration is None else calibration)]
+    images = [fit(image, input_size) for image in images]
+    content = _convert(fold(model, output), quantize, input_size, ranges)
     runner = reader(model_content=content)
     name = f"litert_{quantize}" if quantize else "litert"
     least = MIN_AGREEMENT[quantize] if min_agreement is None else min_agreement
@@ -76,10 +75,7 @@ def litert(
         shape = detail["shape_signature"].tolist()
         dtype = np.dtype(detail["dtype"]).name
         report[key] = {"name": detail["name"], "shape": shape, "dtype": dtype}
-    report["bytes"] = len(content)
-    path = pathlib.Path(path)
-    agreement.write(content, path)
-    return agreement.finish(report, path, path.with_name(f"{path.name}.report.json"), verbose)
+    return agreement.write(report, content, path, verbose)
 
 
 def answer(runner, image):
@@ -105,7 +101,6 @@ def _convert(network, quantize, input_size, calibration):
     spec = tf.TensorSpec((1, *(input_size or (None, None)), 3), tf.float32, "image")
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
-        archive.track(network)
         archive.add_endpoint(
             "serving_default",
             lambda image: {network.output_names[0]: network(image, training=False)},

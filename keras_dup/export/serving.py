@@ -51,7 +51,7 @@ def saved_model(
         verbose: print the report.
 
     Returns: the report, which is also in path/VERSION.report.json: what was compared, the share of
-        equal pixels, sizes, signatures.
+        equal pixels, sizes of the files and of an answer, signatures.
 
     Raises:
         FileExistsError: the version exists.
@@ -78,10 +78,24 @@ def saved_model(
 
         report = agreement.compare("saved_model", model, run, images, min_agreement)
         report["signatures"] = {name: _interface(f) for name, f in signatures.items()}
+        report["answer_bytes"] = _answer_bytes(signatures["serve_encoded"], images, model)
         report["warm_up"] = _write_warm_up(folder, images[0])
         report["bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         folder.rename(path / str(version))
     return agreement.finish(report, path / str(version), path / f"{version}.report.json", verbose)
+
+
+def _answer_bytes(serve_encoded, images, model):
+    """The mean size of an answer: as `serve_encoded` gives it, as uint8 ids, as probabilities."""
+    sizes = []
+    for image in images:
+        file = tf.io.encode_png(tf.cast(image, tf.uint8))
+        (answer,) = serve_encoded(image_bytes=file[None])["label_map_bytes"].numpy()
+        pixels = image.shape[0] * image.shape[1]
+        sizes.append((len(answer), pixels, 4 * pixels * model.output_shape[-1]))
+    names = ("label_map_bytes", "label_map", "probabilities")
+    means = (round(sum(column) / len(sizes)) for column in zip(*sizes, strict=True))
+    return dict(zip(names, means, strict=True))
 
 
 def _check(model, class_names):

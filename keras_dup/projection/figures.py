@@ -1,9 +1,8 @@
 """Pictures of a projection, drawn by Matplotlib (extra `train`)."""
 
-import os
-from pathlib import Path
-
 import numpy as np
+
+from keras_dup.whole import writing
 
 _BLUE = "tab:blue"
 _STYLES = {"nearest": ("tab:orange", ":"), "bilinear": ("tab:green", "--")}
@@ -116,10 +115,5 @@ def _figure(size, title=""):
 
 
 def _save(figure, path):
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with writing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

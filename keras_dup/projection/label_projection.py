@@ -9,13 +9,13 @@ a `LabelAutoencoder` has one hidden layer on either side (the paper's Sec. 3.1, 
 """
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
 from keras_dup.projection.windows import cut_windows
+from keras_dup.whole import writing
 
 _CHUNK = 4096  # windows worked on at once, bounds the memory
 _NUMBERS = ("num_classes", "ratio", "ignore_class")
@@ -67,8 +67,6 @@ class _LabelTransform:
         makes its rows orthonormal again. For projections of method "pca".
         """
         path = _npz(path)
-        # A reader never sees half a file: os.replace is atomic within one folder.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         numbers["ignore_class"] = [] if self.ignore_class is None else [self.ignore_class]
         arrays, save = self.arrays, np.savez
@@ -76,12 +74,8 @@ class _LabelTransform:
             # Most entries are near zero; on a grid they are zero, which compresses well.
             matrix = (np.round(self.matrix * 2**14) / 2**14).astype(np.float16)
             arrays, save = {**arrays, "matrix": matrix}, np.savez_compressed
-        try:
-            with open(temporary, "wb") as file:
-                save(file, **arrays, **numbers)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with writing(path) as temporary:
+            save(temporary, **arrays, **numbers)
         return path
 
     def _one_hot(self, windows):

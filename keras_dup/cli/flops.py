@@ -1,0 +1,53 @@
+"""`keras-dup flops`: what a network costs."""
+
+
+def add(commands):
+    flops = commands.add_parser("flops", help="multiply-adds and parameters of a network, by part")
+    flops.set_defaults(run=_run)
+    flops.add_argument("--paper", action="store_true", help="the figures of the paper's tables")
+    flops.add_argument("--preset", help="a network of the paper; other arguments override it")
+    flops.add_argument("--backbone")
+    flops.add_argument("--num-classes", type=int)
+    flops.add_argument("--output-stride", type=int)
+    flops.add_argument("--low-level-features", nargs="*", metavar="NAME")
+    flops.add_argument("--channels", type=int)
+    flops.add_argument("--decoder")
+    size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
+    flops.add_argument("--input-size", **size, help="in pixels; 513 513 or the preset's by default")
+    flops.add_argument("--elementwise", action="store_true", help="count batch norm, ReLU, ... too")
+
+
+def _run(arguments):
+    from keras_dup import flops, models, presets
+
+    if arguments.paper:
+        _paper()
+        return
+    names = ("preset", "backbone", "num_classes", "output_stride", "low_level_features")
+    names = (*names, "channels", "decoder")
+    model = models.build(**{name: getattr(arguments, name) for name in names})
+    size = presets.PRESETS.get(arguments.preset, {}).get("input_size", (513, 513))
+    size = tuple(arguments.input_size or size)
+    table = flops.table(model, size, arguments.elementwise)
+    table["total"] = tuple(map(sum, zip(*table.values(), strict=True)))
+    print(f"{model.name}, one image of {size[0]} x {size[1]}")
+    print(f"{'':28} {'multiply-adds':>18} {'parameters':>14}")
+    for part, (multiply_adds, parameters) in table.items():
+        print(f"{part:28} {multiply_adds:18,} {parameters:14,}")
+
+
+def _paper():
+    """Every FLOPS figure of the paper next to ours, in its units."""
+    from keras_dup import flops, models, presets
+
+    print(f"{'decoder, 2 operations a multiply-add':45} {'paper':>9} {'ours':>9}")
+    for name, row in presets.PRESETS.items():
+        if row["decoder_billions"]:
+            model = models.build(preset=name)
+            ours = 2 * flops.count(model, row["input_size"])["decoder"] / 1e9
+            print(f"{row['source']:45} {row['decoder_billions']:>8}B {ours:8.2f}B")
+    print(f"\n{'whole network, six scales and mirrored':45} {'paper':>9} {'ours':>9}")
+    for name, row in presets.MULTI_SCALE.items():
+        model = models.build(**row["network"])
+        ours = flops.count_multi_scale(model, row["input_size"], row["scales"]) / 1e9
+        print(f"{name:45} {row['billions']:>8}B {ours:8.2f}B")

@@ -1,0 +1,118 @@
+"""`keras-dup train`: labelled pictures -> W, a trained network, its report."""
+
+import os
+from pathlib import Path
+
+from keras_dup.cli import options
+
+# as the network that the package has was trained, with pictures of its size
+_DEFAULTS = {
+    "backbone": "efficientnet_lite0",
+    "batch_size": 8,
+    "steps": 4000,
+    "steps_per_epoch": 400,
+    "checkpoint_steps": 100,
+    "learning_rate": 0.07,
+    "weight_decay": 4e-5,
+}
+_LARGEST_CROP = 513
+
+
+def add(commands):
+    train = commands.add_parser(
+        "train",
+        help="fit a projection, train a network, report",
+        description="Fits W to the masks, trains, validates, keeps the best. The same command goes "
+        "on where a stopped run was.",
+    )
+    train.set_defaults(run=_run)
+    train.add_argument("--images", help="folder of pictures")
+    train.add_argument("--masks", help="folder of their masks, PNG, one class id per pixel")
+    train.add_argument("--num-classes", type=int)
+    train.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    train.add_argument("--names", help="text file with the names to train on; all by default")
+    train.add_argument("--val-images", help="folder of pictures to validate on")
+    train.add_argument("--val-masks", help="folder of their masks")
+    train.add_argument("--val-names", help="text file with the names to validate on")
+    train.add_argument("--class-names", help="text file with a name a line")
+    train.add_argument("--data-set", help="a published data set, see keras_dup.data.load")
+    train.add_argument("--data-dir", help="where --data-set lies or is prepared")
+    train.add_argument("--skip-bad", action="store_true", help="leave unusable pictures out")
+    train.add_argument("-o", "--output", required=True, help="folder of the run")
+    train.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="of the recipe, see keras_dup.training.Recipe: steps=1000 backbone=resnet50 ...",
+    )
+
+
+def _run(arguments):
+    from keras_dup import training
+    from keras_dup.training.distribution import start_again
+    from keras_dup.training.recipe import overridden
+
+    folders = (arguments.images, arguments.masks, arguments.num_classes)
+    if None in folders if arguments.data_set is None else folders != (None, None, None):
+        raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
+    recipe = overridden(_recipe(arguments), arguments.overrides)
+    given = {text.partition("=")[0] for text in arguments.overrides}
+    try:
+        training.train(_completed(recipe, given), arguments.output)
+    except training.WorkerLost as error:
+        start_again(error)
+
+
+def _recipe(arguments):
+    from keras_dup import data, training
+
+    common = {"name": Path(arguments.output).name, "skip_bad": arguments.skip_bad, **_DEFAULTS}
+    if arguments.data_set:
+        if arguments.data_set not in data.CATALOGUE:
+            known = ", ".join(data.CATALOGUE)
+            raise ValueError(f"--data-set {arguments.data_set}: expected one of {known}")
+        names = data.CATALOGUE[arguments.data_set].class_names
+        root = os.path.abspath(arguments.data_dir) if arguments.data_dir else ""
+        recipe = {"data_set": arguments.data_set, "data_root": root, "num_classes": len(names)}
+        return training.Recipe(**recipe, class_names=names, **common)
+    paths = {
+        "train_images": arguments.images,
+        "train_masks": arguments.masks,
+        "train_names": arguments.names,
+        "val_images": arguments.val_images,
+        "val_masks": arguments.val_masks,
+        "val_names": arguments.val_names,
+    }
+    return training.Recipe(
+        num_classes=arguments.num_classes,
+        ignore_class=arguments.ignore_class,
+        class_names=tuple(options.class_names(arguments.class_names, arguments.num_classes) or ()),
+        **{key: os.path.abspath(path) for key, path in paths.items() if path},
+        **common,
+    )
+
+
+def _completed(recipe, given):
+    """The recipe with what depends on the backbone and on the pictures, where it is not given."""
+    import dataclasses
+
+    from keras_dup import pretrained
+    from keras_dup.presets import BACKBONES
+    from keras_dup.training.recipe import datasets
+
+    known = dict(BACKBONES.get(recipe.backbone, {}))
+    if recipe.backbone in pretrained.IMAGENET:
+        known["weights"] = "imagenet"
+    if "crop_size" not in given:
+        train_data, _ = datasets(recipe)
+        known["crop_size"] = _crop_size(train_data)
+    return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
+
+
+def _crop_size(dataset):
+    """(height, width): the median of up to 50 pictures, at most 513."""
+    import numpy as np
+
+    places = np.linspace(0, len(dataset) - 1, min(len(dataset), 50)).astype(int)
+    shapes = [dataset.label_map(i).shape for i in places.tolist()]
+    return tuple(int(min(_LARGEST_CROP, side)) for side in np.median(shapes, axis=0))
