@@ -1,3 +1,4 @@
+import re
 import struct
 import zlib
 
@@ -5,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup.data import VOID, Folder, palette, save_label_map
+from keras_dup.data import VOID, Folder, palette, read_image, save_label_map
+from keras_dup.data.files import check_image
 
 LABELS = np.array([[0, 1, 2], [20, 255, 3]], np.uint8)
 
@@ -136,11 +138,101 @@ def test_void_255_is_an_error_where_the_files_have_no_void(folders):
         Folder(*folders, num_classes=21, ignore_class=None).label_map(0)
 
 
-def test_check_raises_the_first_fault_in_file_order(folders):
-    save_label_map(folders[1] / "b.png", LABELS + 40)
-    (folders[1] / "c.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"b\.png"):
-        Folder(*folders, num_classes=21).check(verbose=False)
+@pytest.fixture
+def faulty(folders):
+    """Folders of "a" to "g": "a", "c" and "f" are sound, the others have a fault each, "e" two."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+    for name in "defg":
+        Image.fromarray(pixels).save(folders[0] / f"{name}.jpg")
+        save_label_map(folders[1] / f"{name}.png", LABELS)
+    save_label_map(folders[1] / "b.png", LABELS + 40)  # 255 wraps around to 39
+    cut = (folders[0] / "d.jpg").read_bytes()[:-20]
+    (folders[0] / "d.jpg").write_bytes(cut)
+    (folders[0] / "e.jpg").write_bytes(cut)
+    Image.fromarray(pixels).save(folders[1] / "e.png")
+    save_label_map(folders[1] / "g.png", LABELS.T)
+    return folders
+
+
+FAULTS = [
+    r"masks.b\.png: class id 39, but",
+    r"images.d\.jpg: cannot be decoded .*damaged",
+    r"images.e\.jpg: cannot be decoded .*masks.e\.png: a mask saved as RGB",
+    r"masks.g\.png: mask of 3 x 2 .*images.g\.jpg has 2 x 3",
+]
+
+
+def test_check_tells_all_faults_at_once_in_file_order(faulty):
+    with pytest.raises(ValueError) as caught:
+        Folder(*faulty, num_classes=21).check(verbose=False)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "4 of 7 pairs have a fault:"
+    for line, fault in zip(lines, FAULTS, strict=True):
+        assert re.search(fault, line)
+
+
+def test_check_drops_the_pairs_with_a_fault_on_request(faulty, capsys):
+    data = Folder(*faulty, num_classes=21)
+    faults = data.check(on_error="skip")
+    for message, fault in zip(faults, FAULTS, strict=True):
+        assert re.search(fault, message)
+    assert "skipped: 4 of 7 pairs have a fault:" in capsys.readouterr().out
+    for files in (data.image_files, data.mask_files):
+        assert [path.stem for path in files] == ["a", "c", "f"]
+    assert len(data) == 3 and data.check(verbose=False) == []
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_check_quotes_twenty_faults_and_counts_the_rest(folders, on_error):
+    for number in range(22):
+        for folder in folders:
+            (folder / f"d{number:02}.png").write_bytes(b"")
+    for name in "abc":
+        (folders[1] / f"{name}.png").write_bytes(b"")
+    data = Folder(*folders, num_classes=21)
+    with pytest.raises(ValueError, match=r"25 of 25 pairs .*") as caught:  # none would be left
+        data.check(on_error, verbose=False)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 22 and "d16.png" in lines[20] and lines[21].strip() == "and 5 more"
+    assert len(data) == 25
+
+
+def test_check_goes_on_past_a_file_that_has_vanished(folders):
+    data = Folder(*folders, num_classes=21)
+    (folders[1] / "a.png").unlink()
+    (fault,) = data.check("skip", verbose=False)
+    assert "a.png" in fault and len(data) == 2
+
+
+def test_check_knows_two_ways_to_treat_a_fault(folders):
+    with pytest.raises(ValueError, match="on_error is 'ignore'"):
+        Folder(*folders, num_classes=21).check("ignore")
+
+
+def test_checking_an_image_finds_what_reading_it_finds(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize((80, 60)).save(tmp_path / "a.jpg", progressive=True)
+    content, rng = (tmp_path / "a.jpg").read_bytes(), np.random.default_rng(1)
+    faults = 0
+    for place in rng.integers(2, len(content), 100):
+        damaged = bytearray(content)
+        if place % 2:
+            del damaged[place:]
+        else:
+            damaged[place : place + 2] = rng.bytes(2)
+        (tmp_path / "a.jpg").write_bytes(damaged)
+        outcomes = {_fault(read, tmp_path / "a.jpg") for read in (read_image, check_image)}
+        assert len(outcomes) == 1
+        faults += outcomes != {""}
+    assert 40 < faults < 100
+
+
+def _fault(read, path):
+    try:
+        read(path)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("without", [0, 1])

@@ -94,6 +94,22 @@ def test_a_crop_of_the_whole_scaled_image_is_what_tf_image_resize_gives(scale):
     np.testing.assert_array_equal(label_map, nearest)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_crop_is_a_window_of_whole_pixels_scaled_as_tf_image_resize_does(flip):
+    image = Shapes(1, size=(40, 50)).image(0)
+    numbered = np.arange(40 * 50, dtype=np.int32).reshape(40, 50)  # a class id a pixel
+    for seed in range(10):
+        got, ids = augment(image, numbered, (45, 30), (0, seed), scale_range=(1.5, 1.5), flip=flip)
+        rows, columns = np.unique(ids // 50), np.unique(ids % 50)
+        window = np.ix_(rows, columns)
+        assert window[0].shape == (30, 1) and window[1].shape == (1, 20)  # 45 / 1.5, 30 / 1.5
+        turn = slice(None, None, -1 if ids[0, 0] > ids[0, -1] else 1)
+        expected = tf.image.resize(image[window][:, turn], (45, 30))
+        np.testing.assert_array_equal(got, expected)
+        expected = tf.image.resize(numbered[window][..., None], (45, 30), method="nearest")
+        np.testing.assert_array_equal(ids, expected[:, turn, 0])
+
+
 def test_a_flip_turns_image_and_label_map_alike_and_happens_half_the_time():
     data = Shapes(1, size=(40, 56))
     image, label_map = data.image(0), data.label_map(0)
@@ -231,6 +247,44 @@ def test_element_k_is_item_k_of_the_epochs_permutation_augmented_with_seed_and_k
         image, label_map = augment(data.image(i), data.label_map(i), 40, (11, k))
         np.testing.assert_array_equal(label_maps[k], label_map)
         np.testing.assert_allclose(images[k], image, atol=1e-3)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_parts_of_all_workers_make_the_batch_of_one_process(workers):
+    data = Coded(5)
+    whole = islice(train_batches(data, 6, 32, seed=7, start_step=2), 3)
+    shards = [(worker, workers) for worker in range(workers)]
+    streams = [train_batches(data, 6, 32, seed=7, start_step=2, shard=shard) for shard in shards]
+    assert streams[0].element_spec[0].shape == (6 // workers, 32, 32, 3)
+    parts = zip(*streams, strict=True)
+    joined = [
+        [np.concatenate(each) for each in zip(*step, strict=True)] for step in islice(parts, 3)
+    ]
+    assert_same_batches(whole, joined)
+
+
+def test_a_worker_reads_its_own_part_alone():
+    class Watched(Numbered):
+        def __init__(self, count):
+            super().__init__(count)
+            self.read = set()
+
+        def image(self, i):
+            self.read.add(int(i))
+            return super().image(i)
+
+    data = Watched(200)
+    next(iter(train_batches(data, 4, 8, shard=(1, 2))))
+    order = np.random.default_rng((0, 0)).permutation(200)
+    assert data.read <= {int(i) for step in range(0, 200, 4) for i in order[step + 2 : step + 4]}
+
+
+def test_a_shard_that_is_none_is_an_error():
+    for shard in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(ValueError, match=r"shard is \(worker, workers\)"):
+            train_batches(Coded(5), 4, 8, shard=shard)
+    with pytest.raises(ValueError, match="batch_size 4 does not divide among 3 workers"):
+        train_batches(Coded(5), 4, 8, shard=(0, 3))
 
 
 def test_an_empty_data_set_or_batch_is_an_error():

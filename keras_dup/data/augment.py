@@ -1,5 +1,7 @@
 """The paper's augmentation: random scale, left-right flip, random crop (Sec. 4)."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,14 +14,15 @@ MEAN_COLOUR = 127.0
 def augment(image, label_map, crop_size, seed, scale_range=(0.5, 2.0), flip=True):
     """Scales, flips and crops an image and its label map alike (Tian et al. 2019, Sec. 4).
 
-    Only the pixels of the crop are ever sampled, so the cost does not grow with the image. The
-    image is sampled bilinearly, the label map by nearest neighbour, both on the grid of
-    `tf.image.resize`. Where the scaled image is smaller than the crop it lies at random within
-    it, the rest is mid-grey (127) in the image and void (255) in the label map.
+    The crop is cut first, a window of whole pixels, and scaled alone, so the cost does not grow
+    with the image and the scale is the drawn one up to half a pixel of the window. The image is
+    scaled bilinearly, the label map by nearest neighbour, both on the grid of `tf.image.resize`.
+    Where the scaled image is smaller than the crop it lies at random within it, the rest is
+    mid-grey (127) in the image and void (255) in the label map.
 
     Args:
         image: (H, W, 3), 0..255, any number type.
-        label_map: (H, W) class ids, 255 = void, any integer type.
+        label_map: (H, W) class ids, 255 = void, any integer type that holds 255.
         crop_size: an integer, or (height, width).
         seed: two integers; the outcome is a pure function of the arguments and these.
         scale_range: smallest and largest scale, drawn uniformly.
@@ -27,14 +30,9 @@ def augment(image, label_map, crop_size, seed, scale_range=(0.5, 2.0), flip=True
 
     Returns: image float32 (height, width, 3) in 0..255, label map int32 (height, width).
     """
-    height, width = crop_shape(crop_size)
-    draws = tf.random.stateless_uniform([4], seed, alg="philox")
-    scale = scale_range[0] + draws[0] * (scale_range[1] - scale_range[0])
-    rows = _sample_grid(tf.shape(label_map)[0], height, scale, draws[1])
-    columns = _sample_grid(tf.shape(label_map)[1], width, scale, draws[2])
-    if flip:
-        columns = tf.where(draws[3] < 0.5, columns[::-1], columns)
-    return _bilinear(image, rows, columns), _nearest(label_map, rows, columns)
+    crop = crop_shape(crop_size)
+    window = _draw_window(tf.shape(label_map), crop, seed, scale_range, flip)
+    return _scale_image(image, window, crop), _scale_label_map(label_map, window, crop)
 
 
 def crop_shape(crop_size):
@@ -45,44 +43,59 @@ def crop_shape(crop_size):
     return shape
 
 
-def _sample_grid(length, crop, scale, draw):
-    """Where in the source, in pixels, each of `crop` pixels samples: (crop,) float32."""
-    scaled = tf.maximum(1.0, tf.round(tf.cast(length, tf.float32) * scale))
-    slack = scaled - crop  # negative where the crop is larger
-    low, high = tf.minimum(slack, 0.0), tf.maximum(slack, 0.0)
-    offset = tf.minimum(tf.floor(low + draw * (high - low + 1.0)), high)
-    return (tf.range(crop, dtype=tf.float32) + offset + 0.5) * (
-        tf.cast(length, tf.float32) / scaled
-    ) - 0.5
+class _Window(NamedTuple):
+    """What of a picture a crop shows and where: int32 (2,) each, rows and columns."""
+
+    begin: tf.Tensor  # first source pixel
+    size: tf.Tensor  # source pixels
+    scaled_size: tf.Tensor  # pixels of the crop that show them
+    padding: tf.Tensor  # pixels of the crop before those
+    flipped: tf.Tensor  # a truth value
 
 
-def _inside(positions, length):
-    # A pixel is half a step wide on either side of its centre; the outermost count as inside.
-    return (positions >= -0.5) & (positions < tf.cast(length, tf.float32) - 0.5)
+def _draw_window(size, crop, seed, scale_range, flip):
+    draws = tf.random.stateless_uniform([4], seed, alg="philox")
+    scale = scale_range[0] + draws[0] * (scale_range[1] - scale_range[0])
+    size, crop = tf.cast(size, tf.float32), tf.constant(crop, tf.float32)
+    whole = tf.maximum(1.0, tf.round(size * scale))
+    scaled = tf.minimum(whole, crop)
+    taken = tf.maximum(1.0, tf.round(scaled * size / whole))
+    places = (_place(size - taken, draws[1:3]), taken, scaled, _place(crop - scaled, draws[1:3]))
+    return _Window(*(tf.cast(place, tf.int32) for place in places), flip & (draws[3] < 0.5))
 
 
-def _nearest(label_map, rows, columns):
-    height, width = tf.unstack(tf.shape(label_map))
-    row = tf.clip_by_value(tf.cast(tf.floor(rows + 0.5), tf.int32), 0, height - 1)
-    column = tf.clip_by_value(tf.cast(tf.floor(columns + 0.5), tf.int32), 0, width - 1)
-    sampled = tf.cast(tf.gather(tf.gather(label_map, row), column, axis=1), tf.int32)
-    inside = _inside(rows, height)[:, None] & _inside(columns, width)
-    return tf.where(inside, sampled, VOID)
+def _place(slack, draws):
+    # Of slack + 1 places each is as likely; a draw just below 1 may round up to one more.
+    return tf.minimum(tf.floor(draws * (slack + 1.0)), slack)
 
 
-def _bilinear(image, rows, columns):
-    height, width = tf.unstack(tf.shape(image)[:2])
-    sampled = _blend(_blend(image, rows, height, axis=0), columns, width, axis=1)
-    inside = _inside(rows, height)[:, None] & _inside(columns, width)
-    return tf.where(inside[..., None], sampled, MEAN_COLOUR)
+def _scale_image(image, window, crop):
+    begin, size = tf.concat([window.begin, [0]], 0), tf.concat([window.size, [3]], 0)
+    taken = tf.slice(image, begin, size)
+    taken = tf.cond(window.flipped, lambda: tf.reverse(taken, [1]), lambda: taken)
+    return _pad(tf.image.resize(taken, window.scaled_size), window, crop, MEAN_COLOUR)
 
 
-def _blend(image, positions, length, axis):
-    """Samples (H, W, 3) at fractional positions along one axis, edge pixels repeated."""
-    low = tf.floor(positions)
-    weight = tf.reshape(positions - low, [-1, 1, 1] if axis == 0 else [1, -1, 1])
-    low = tf.cast(low, tf.int32)
-    before = tf.gather(image, tf.clip_by_value(low, 0, length - 1), axis=axis)
-    after = tf.gather(image, tf.clip_by_value(low + 1, 0, length - 1), axis=axis)
-    before, after = tf.cast(before, tf.float32), tf.cast(after, tf.float32)
-    return before + weight * (after - before)
+def _scale_label_map(label_map, window, crop):
+    rows, columns = _nearest(window, 0), _nearest(window, 1)
+    columns = tf.cond(window.flipped, lambda: columns[::-1], lambda: columns)
+    taken = tf.slice(label_map, window.begin, window.size)
+    # Columns first: most scales enlarge, so there are fewer rows now than later.
+    scaled = tf.gather(tf.gather(taken, columns, axis=1), rows)
+    return tf.cast(_pad(scaled, window, crop, VOID), tf.int32)
+
+
+def _nearest(window, axis):
+    """Which pixel of the window each of the scaled ones is: (scaled_size[axis],) int32."""
+    size, scaled = window.size[axis], window.scaled_size[axis]
+    step = tf.cast(size, tf.float32) / tf.cast(scaled, tf.float32)
+    nearest = tf.cast((tf.range(scaled, dtype=tf.float32) + 0.5) * step, tf.int32)
+    return tf.minimum(nearest, size - 1)
+
+
+def _pad(scaled, window, crop, value):
+    padding = tf.stack([window.padding, crop - window.scaled_size - window.padding], 1)
+    colours = scaled.shape[2:]
+    padding = tf.pad(padding, [[0, len(colours)], [0, 0]])
+    padded = tf.pad(scaled, padding, constant_values=tf.constant(value, scaled.dtype))
+    return tf.ensure_shape(padded, (*crop, *colours))

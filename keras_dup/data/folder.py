@@ -7,10 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from keras_dup.data.files import VOID, image_size, read_image, read_label_map
+from keras_dup.data.files import VOID, check_image, image_size, palette, read_image, read_label_map
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _MASK_ENDINGS = (".png",)
+_QUOTED = 20  # messages in one error
 
 
 class Folder:
@@ -52,6 +53,15 @@ class Folder:
     def __len__(self):
         return len(self.image_files)
 
+    def __getitem__(self, i):
+        """Returns item i as an example, for `Examples` and what reads examples."""
+        return {"image": self.image(i), "segmentation_mask": self.label_map(i)}
+
+    @property
+    def palette(self):
+        """PASCAL VOC's colours, uint8 (256, 3)."""
+        return palette()
+
     def image(self, i):
         """Returns image i as uint8 (H, W, 3)."""
         return read_image(self.image_files[i])
@@ -72,16 +82,48 @@ class Folder:
         """Yields all label maps in order, for `keras_dup.projection.fit`."""
         return (self.label_map(i) for i in range(len(self)))
 
-    def check(self, verbose=True):
-        """Reads every pair and raises the ValueError of the first one, in order, with a fault."""
-        with ThreadPoolExecutor() as pool:
-            done = pool.map(self._read_pair, range(len(self)))
-            for _ in tqdm(done, "checking files", len(self), disable=not verbose):
-                pass
+    def check(self, on_error="raise", verbose=True):
+        """Reads every pair and tells all the faults at once, in order.
 
-    def _read_pair(self, i):
-        self.image(i)
-        self.label_map(i)
+        Files are decoded to their ends, as nothing less finds those cut short; images at an
+        eighth of their size, where the format allows it, which finds the same faults sooner.
+
+        Args:
+            on_error: "raise", or "skip" to drop the pairs with a fault from the data set.
+            verbose: whether to show progress, and what was skipped.
+
+        Returns: the messages of the faults, a list of strings; empty if there is none.
+        Raises ValueError for a fault, or, with "skip", if no pair would be left; it quotes the
+        first 20 messages.
+        """
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error is {on_error!r}; 'raise' or 'skip' is expected")
+        with ThreadPoolExecutor() as pool:
+            done = pool.map(self._fault, range(len(self)))
+            bar = tqdm(done, "checking files", len(self), unit=" pairs", disable=not verbose)
+            faults = {i: fault for i, fault in enumerate(bar) if fault}
+        if not faults:
+            return []
+        report = _report(list(faults.values()), len(self))
+        if on_error == "raise" or len(faults) == len(self):
+            raise ValueError(report)
+        if verbose:
+            print(f"skipped: {report}")
+        kept = [i for i in range(len(self)) if i not in faults]
+        self.image_files = [self.image_files[i] for i in kept]
+        self.mask_files = [self.mask_files[i] for i in kept]
+        return list(faults.values())
+
+    def _fault(self, i):
+        """What is wrong with pair i: all its messages in one string, "" if nothing."""
+        faults = []
+        for check in (lambda: check_image(self.image_files[i]), lambda: self.label_map(i)):
+            try:
+                check()
+            except (OSError, ValueError) as error:
+                if str(error) not in faults:  # what is no image has no size for the mask either
+                    faults.append(str(error))
+        return "; ".join(faults)
 
 
 class LabelMaps:
@@ -181,6 +223,13 @@ def _check_pairs(stems, files, folder, kind):
             f"{folder}: no {kind} for {_some(missing)}; an image and its mask "
             "have the same name without the ending"
         )
+
+
+def _report(faults, pairs):
+    lines = faults[:_QUOTED]
+    if len(faults) > _QUOTED:
+        lines.append(f"and {len(faults) - _QUOTED} more")
+    return "\n  ".join([f"{len(faults)} of {pairs} pairs have a fault:", *lines])
 
 
 def _some(stems):

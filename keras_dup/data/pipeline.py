@@ -14,7 +14,14 @@ from keras_dup.data.files import VOID
 
 
 def train_batches(
-    data, batch_size, crop_size, seed=0, start_step=0, scale_range=(0.5, 2.0), flip=True
+    data,
+    batch_size,
+    crop_size,
+    seed=0,
+    start_step=0,
+    scale_range=(0.5, 2.0),
+    flip=True,
+    shard=(0, 1),
 ):
     """Returns an endless `tf.data.Dataset` of augmented batches for `model.fit`.
 
@@ -25,29 +32,34 @@ def train_batches(
 
     Args:
         data: the data set.
-        batch_size: over all replicas together.
+        batch_size: over all replicas and workers together.
         crop_size, scale_range, flip: as in `augment`.
         seed: an integer >= 0.
         start_step: the number of batches to skip.
+        shard: (worker, workers): yields that worker's part of every batch and reads nothing else;
+            the parts of workers 0, 1, ... one after the other are the batch of one process. For
+            `tf.distribute.Strategy.distribute_datasets_from_function`, which shards no more.
 
-    Yields: image float32 (B, height, width, 3) in 0..255, label map int32 (B, height, width).
-    Errors from reading an item reach the consumer with their message.
+    Yields: image float32 (B, height, width, 3) in 0..255, label map int32 (B, height, width), with
+    B = batch_size / workers. Errors from reading an item reach the consumer with their message.
     """
     _check_positive(data, batch_size)
     crop_shape(crop_size)
+    part = _part(batch_size, shard)
     order = lru_cache(4)(lambda epoch: epoch_order(len(data), seed, epoch))
 
     def item(k):
         epoch, place = divmod(int(k), len(data))
         return _read_pair(data, order(epoch)[place])
 
-    def element(k):
+    def element(number):
+        k = number // part * batch_size + shard[0] * part + number % part
         image, label_map = _call(item, k)
         return augment(image, label_map, crop_size, tf.stack([seed, k]), scale_range, flip)
 
-    numbers = tf.data.Dataset.counter(start=start_step * batch_size)
+    numbers = tf.data.Dataset.counter(start=start_step * part)
     elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _finish(elements.batch(batch_size, drop_remainder=True))
+    return _finish(elements.batch(part, drop_remainder=True), whole=shard[1] == 1)
 
 
 def eval_batches(data, batch_size=1, size=None):
@@ -82,6 +94,16 @@ def epoch_order(n, seed, epoch):
     return np.random.default_rng((seed, epoch)).permutation(n)
 
 
+def _part(batch_size, shard):
+    """The size of a worker's part of a batch; ValueError if there is no such part."""
+    worker, workers = shard
+    if not 0 <= worker < workers:
+        raise ValueError(f"shard is (worker, workers) with worker 0..workers - 1, not {shard}")
+    if batch_size % workers:
+        raise ValueError(f"batch_size {batch_size} does not divide among {workers} workers")
+    return batch_size // workers
+
+
 def _read_pair(data, i):
     image, label_map = data.image(i), data.label_map(i)
     if image.shape[:2] != label_map.shape:
@@ -95,10 +117,11 @@ def _call(function, k):
     return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label_map, (None, None))
 
 
-def _finish(batches):
-    # One file list for all replicas: sharding by files, the default, has no files to go by.
+def _finish(batches, whole=True):
+    # One list of items for all replicas: sharding by files, the default, has no files to go by.
+    policy = tf.data.experimental.AutoShardPolicy
     options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy.DATA if whole else policy.OFF
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 

