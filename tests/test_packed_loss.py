@@ -1,0 +1,122 @@
+"""The packed cross-entropy against the plain one: the same number, the same gradients."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_dup import packed_loss
+from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
+from keras_dup.losses import PixelCrossentropy
+from keras_dup.training.network import TemperedLogits
+
+RATIO, CLASSES, CHANNELS, SIZE = 4, 5, 6, (13, 18)
+
+
+def head(trainable):
+    keras.utils.set_random_seed(1)
+    upsampling = DUpsampling(CLASSES, RATIO, trainable=trainable)
+    softmax = AdaptiveTemperatureSoftmax(0.3)
+    softmax(upsampling(np.zeros((1, 1, 1, CHANNELS), "float32")))
+    upsampling.bias.assign(np.random.default_rng(2).normal(0, 1, upsampling.bias.shape))
+    return upsampling, softmax
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, (3, *SIZE))
+    labels[0, :9] = 255
+    labels[2] = 255
+    shape = (3, *(-(-side // RATIO) for side in SIZE), CHANNELS)
+    return labels, rng.normal(0, 1, shape).astype("float32")
+
+
+def gradients(function, values):
+    """[value, its gradient with respect to each of `values`], on either backend."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(values))))(*values)
+        return [np.asarray(x) for x in (value, *slopes)]
+    import tensorflow as tf
+
+    values = [tf.constant(value) for value in values]
+
+    @tf.function
+    def run(*values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            value = function(*values)
+        return value, tape.gradient(value, values)
+
+    value, slopes = run(*values)
+    return [x.numpy() for x in (value, *slopes)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "trainable", "options"),
+    [
+        (2**20, False, {}),
+        (2**20, True, {"class_weights": [1, 2, 0.5, 1, 3], "label_smoothing": 0.1}),
+        (700, False, {"class_weights": [1, 2, 0.5, 1, 3], "hard_pixels": 0.3}),
+        (700, True, {"label_smoothing": 0.1}),
+        (1, True, {"hard_pixels": 0.3}),
+    ],
+)
+def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, scores, monkeypatch):
+    monkeypatch.setattr(packed_loss, "SCORES", scores)
+    upsampling, softmax = head(trainable)
+    variables = [upsampling.kernel, upsampling.bias] if trainable else []
+    variables.append(softmax.log_temperature)
+    labels, features = batch()
+    loss = PixelCrossentropy(from_logits=True, **options)
+
+    def plain(features):
+        logits = TemperedLogits.call(softmax, upsampling(features))
+        return loss(labels, logits[:, : SIZE[0], : SIZE[1]])
+
+    def packed(features):
+        return packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+
+    def of_variables(function):
+        def run(features, *values):
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                return function(features)
+
+        return run
+
+    values = [features, *(ops.convert_to_numpy(variable) for variable in variables)]
+    found = gradients(of_variables(packed), values)
+    expected = gradients(of_variables(plain), values)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_a_batch_of_void_has_no_loss_and_no_gradient():
+    upsampling, softmax = head(False)
+    labels, features = batch()
+    labels[:] = 255
+
+    def packed(features):
+        args = (PixelCrossentropy(from_logits=True), upsampling, softmax, labels)
+        return packed_loss.packed_crossentropy(*args, features)
+
+    value, slopes = gradients(packed, [features])
+    assert value == 0 and not slopes.any()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes are known on JAX")
+def test_the_batch_size_may_be_unknown():
+    import tensorflow as tf
+
+    upsampling, softmax = head(False)
+    labels, features = batch()
+    loss = PixelCrossentropy(from_logits=True)
+
+    def packed(labels, features):
+        return packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+
+    shapes = [(None, *labels.shape[1:]), (None, *features.shape[1:])]
+    specs = [tf.TensorSpec(shapes[0], "int64"), tf.TensorSpec(shapes[1], "float32")]
+    unknown = tf.function(packed, input_signature=specs)(labels, features)
+    np.testing.assert_allclose(unknown, packed(labels, features), rtol=1e-6)
