@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_dup import pictures
+from keras_dup.data import Shapes
 
 
 def test_the_difference_is_red_where_wrong_and_white_where_void():
@@ -23,3 +24,25 @@ def test_an_overlay_keeps_the_background_and_names_the_classes_that_occur():
     legend = drawn[30:].reshape(-1, 3)
     assert (legend == green).all(-1).any()
     assert not (legend == pictures.colours(np.array(1))).all(-1).any()
+
+
+def test_a_comparison_has_image_truth_prediction_and_difference_in_a_row():
+    dataset = Shapes(5, size=(32, 40))
+
+    def predict(image):
+        return np.full((32, 40), 1, np.uint8)
+
+    drawn = np.asarray(pictures.comparison(dataset, {"discs": predict}, count=2, width=40))
+    for row, i in enumerate((0, 4)):  # the first and the last
+        image, truth = dataset.image(i), dataset.label_map(i)
+        expected = [
+            image,
+            pictures.mixed(image, truth),
+            pictures.mixed(image, predict(image)),
+            pictures.difference(truth, predict(image)),
+        ]
+        for column, picture in enumerate(expected):
+            top, left = 24 + row * (32 + pictures.MARGIN), 6 + column * (40 + pictures.MARGIN)
+            np.testing.assert_array_equal(drawn[top : top + 32, left : left + 40], picture)
+    alone = pictures.comparison(dataset, width=40)
+    assert alone.width == 2 * (40 + pictures.MARGIN) + pictures.MARGIN

@@ -1,4 +1,4 @@
-"""Recipes, the training engine, evaluation and the demo."""
+"""Recipes, a run from end to end, its loss, its optimizer, its log, and the demo."""
 
 import dataclasses
 import json
@@ -9,13 +9,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ten_steps import build
 
-import keras_dup
-from keras_dup import data, layers
-from training import demo, recipe, train
-from training.evaluate import predictor
+from keras_dup import data, evaluation, layers, models, training
+from keras_dup.projection import fit
+from keras_dup.training import callbacks, curves, distribution, network, optimizer, recipe, run
+from keras_dup.training.batch_norm import GroupedBatchNormalization
+from training import demo
 
-TINY = recipe.Recipe(
+TINY = training.Recipe(
     name="tiny",
     num_classes=7,
     train_count=8,
@@ -26,24 +28,19 @@ TINY = recipe.Recipe(
     steps=4,
     steps_per_epoch=2,
     learning_rate=0.01,
+    devices=("cpu:0",),
 )
-
-
-def small_build(num_classes, output_stride, projection, **_):
-    """In place of `models.build`: one convolution and the paper's head, quick to trace."""
-    image = keras.Input((None, None, 3))
-    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
-    x = keras.layers.Conv2D(8, output_stride, output_stride, padding="same")(x)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    x = keras.layers.Conv2D(projection.channels, 1, name="compressed")(x)
-    x = layers.DUpsampling(num_classes, output_stride, projection, name="dupsampling")(x)
-    x = layers.Crop()([x, image])
-    return keras.Model(image, layers.AdaptiveTemperatureSoftmax(name="softmax")(x))
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(keras_dup.models, "build", small_build)
+    monkeypatch.setattr(models, "build", build)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    maps = data.Shapes(8, (32, 32)).label_maps()
+    return fit(maps, num_classes=7, ratio=16, channels=8, ignore_class=255)
 
 
 @pytest.fixture(scope="module")
@@ -51,64 +48,167 @@ def finished(tmp_path_factory):
     """An uninterrupted run of TINY: its folder and its report."""
     output = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras_dup.models, "build", small_build)
-        return output, train.train(TINY, output)
+        patch.setattr(models, "build", build)
+        return output, training.train(TINY, output)
 
 
 def weights(output):
-    return keras.models.load_model(output / "model.keras", compile=False).get_weights()
+    return models.load(output / "model.keras").get_weights()
 
 
 def test_a_run_leaves_report_logs_and_pictures(finished):
     output, report = finished
     assert json.loads((output / "report.json").read_text()) == report
     assert 0 <= report["miou"] <= 1 and set(report["iou"]) == set(data.Shapes(1).class_names)
-    rows = (output / "log.csv").read_text().splitlines()
-    assert len(rows) == 3 and "val_miou" in rows[0]
-    for name in ("predictions.png", "curves.png", "projection.npz", "recipe.json", "tensorboard"):
+    rows = callbacks.read_log(output / "log.csv", step=4)
+    assert [row["step"] for row in rows] == ["2", "4"]
+    for name in ("loss", "val_miou", "temperature", "learning_rate", "peak_memory_mib"):
+        assert np.isfinite(float(rows[1][name]))
+    assert float(rows[1]["images_per_second"]) > 0 and 0 <= float(rows[1]["waiting"]) <= 1
+    assert report["best"]["miou"] == max(float(row["val_miou"]) for row in rows)
+    for name in ("predictions.png", "curves.png", "projection.npz", "recipe.json", "best.keras"):
         assert (output / name).exists()
-    assert not list(output.glob("part.*"))
+    assert list((output / "tensorboard").iterdir())
+    assert not list(output.glob(".*")), "something was left half-way"
+    (started,) = json.loads((output / "runs.json").read_text())
+    assert started["versions"]["keras"] == keras.__version__ and len(started["commit"]) >= 40
+
+
+def test_the_saved_network_is_the_one_that_was_validated(finished):
+    output, report = finished
+    model = models.load(output / "model.keras")
+    assert isinstance(model.layers[-1], layers.AdaptiveTemperatureSoftmax)
+    again = evaluation.evaluate(callbacks.predictor(model), recipe.datasets(TINY)[1])
+    assert again["iou"] == report["iou"]
 
 
 def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, quick, tmp_path):
     def ctrl_c(self, batch, logs=None):
-        if train._number(self.model.optimizer.iterations) == 2:  # before the third, mid-epoch
+        if self.model.done == 2:  # before the third, mid-epoch
             os.kill(os.getpid(), signal.SIGINT)
 
     handler_before = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.Checkpoint, "on_train_batch_begin", ctrl_c)
-        assert train.train(TINY, tmp_path) is None
-    assert (tmp_path / train.CHECKPOINT).exists() and not (tmp_path / "report.json").exists()
+        patch.setattr(callbacks.Checkpoint, "on_train_batch_begin", ctrl_c)
+        assert training.train(TINY, tmp_path) is None
+    assert (tmp_path / run.CHECKPOINT).exists() and not (tmp_path / "report.json").exists()
     assert signal.getsignal(signal.SIGINT) is handler_before
-    report = train.train(TINY, tmp_path)
+    report = training.train(TINY, tmp_path)
     assert report["iou"] == finished[1]["iou"]
     for resumed, whole in zip(weights(tmp_path), weights(finished[0]), strict=True):
         np.testing.assert_array_equal(resumed, whole)
 
 
-def test_two_replicas_train_as_one_does(finished, quick):
-    # equal up to float32 sums in another order, without void, whose share may differ
-    config = dataclasses.replace(TINY, weight_decay=4e-5)
-    fitted = keras_dup.projection.load(finished[0] / "projection.npz")
-    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
-    label_maps = np.random.default_rng(1).integers(0, 7, (4, 32, 32))
-    batches = tf.data.Dataset.from_tensors((images, label_maps)).unbatch().repeat().batch(4)
+def test_a_damaged_checkpoint_is_left_for_the_one_before(quick, tmp_path, fitted, capsys):
+    model = network.trained(network.network(TINY, fitted), TINY)
+    keeper = callbacks.Checkpoint(tmp_path / "c.weights.h5")
+    keeper.set_model(model)
+    for model.done in (1, 2):
+        keeper.save()
+    keeper.path.write_bytes(keeper.path.read_bytes()[:1000])
+    model.done = 0
+    callbacks.restore(model, keeper.path)
+    assert model.done == 1 and "trying the one before" in capsys.readouterr().out
+
+
+def test_pretraining_brings_the_features_to_the_compressed_labels(quick, tmp_path):
+    config = dataclasses.replace(TINY, pretraining_steps=4, pretraining_learning_rate=0.001)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run._Run, "train", lambda self: seen.append(self.training.get_weights()))
+        patch.setattr(run._Run, "finish", lambda self, found: found)
+        training.train(config, tmp_path)
+        training.train(config, tmp_path)  # goes on after the last step
+    for one, two in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one, two)
+    start = network.network(TINY, training.run.projection.load(tmp_path / "projection.npz"))
+    changed = [not np.allclose(a, b) for a, b in zip(start.get_weights(), seen[0], strict=True)]
+    assert any(changed) and (tmp_path / run.PRETRAINED).exists()
+
+
+def test_the_packed_loss_trains_as_the_plain_one(quick, fitted):
+    predicting = network.network(TINY, fitted)
     results = []
-    for devices, count in (("cpu:0",), 1), ((), 2):
-        keras.utils.set_random_seed(0)
-        strategy = train.strategy(devices)
-        assert strategy.num_replicas_in_sync == count
-        with strategy.scope():
-            model = train.compiled(config, fitted)
-            model.fit(batches, steps_per_epoch=3, verbose=0)
-        results.append(model.get_weights())
-    for one, two in zip(*results, strict=True):
-        np.testing.assert_allclose(two, one, atol=1e-6)
+    for packed in (True, False):
+        model = network.trained(predicting, TINY, packed=packed)
+        batches = data.train_batches(data.Shapes(4, (32, 32)), 4, (30, 27))
+        model.batch_shape = (4, 30, 27)
+        logs = model.fit(batches, steps_per_epoch=3, verbose=0, shuffle=False).history
+        results.append((logs["loss"], model.get_weights()))
+    (ours, our_weights), (theirs, their_weights) = results
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    for one, two in zip(our_weights, their_weights, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_moving_averages_are_what_is_validated(quick, fitted):
+    config = dataclasses.replace(TINY, ema=0.5)
+    predicting = network.network(config, fitted)
+    before = predicting.trainable_variables[0].numpy()
+    model = network.trained(predicting, config)
+    batches = data.train_batches(data.Shapes(4, (32, 32)), 4, 32)
+    model.fit(batches, steps_per_epoch=3, verbose=0)
+    callbacks.copy_weights(model, predicting)
+    average = optimizer.averages(model.optimizer)[0].numpy()
+    np.testing.assert_array_equal(predicting.trainable_variables[0].numpy(), average)
+    assert not np.allclose(model.trainable_variables[0].numpy(), average)
+    assert not np.allclose(before, average)
+
+
+def test_the_trained_copy_gives_the_logits_of_the_network(quick, fitted):
+    predicting = network.network(TINY, fitted)
+    predicting.get_layer("softmax").log_temperature.assign(-1)
+    model = network.trained(predicting, TINY, packed=False)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
+    np.testing.assert_allclose(
+        tf.nn.softmax(model(image)).numpy(), predicting(image).numpy(), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("group", [2, 4, 8])
+def test_groups_of_batch_norm_are_batches_by_themselves(group):
+    x = np.random.default_rng(0).normal(3, 2, (8, 5, 5, 3)).astype("float32")
+    ours = GroupedBatchNormalization(group, momentum=0.9)
+    theirs = keras.layers.BatchNormalization(momentum=0.9)
+    y = ours(x, training=True).numpy()
+    for start in range(0, 8, group):
+        part = slice(start, start + group)
+        np.testing.assert_allclose(y[part], theirs(x[part], training=True).numpy(), atol=1e-5)
+    mean = x.reshape(-1, group * 25, 3).mean(1).mean(0)
+    np.testing.assert_allclose(ours.moving_mean.numpy(), 0.1 * mean, rtol=1e-4)
+    variance = x.reshape(-1, group * 25, 3).var(1).mean(0)
+    np.testing.assert_allclose(ours.moving_variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-4)
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(ours(x).numpy(), theirs(x).numpy(), atol=1e-6)
+
+
+def test_groups_that_do_not_go_with_the_batch_and_xla_over_replicas_are_named(quick, fitted):
+    predicting = network.network(TINY, fitted)
+    with pytest.raises(ValueError, match="batch_norm_group=3, but a replica has 4 images"):
+        network.trained(predicting, dataclasses.replace(TINY, batch_norm_group=3))
+    with pytest.raises(ValueError, match="cannot compile a step over 2 replicas"):
+        network.trained(predicting, dataclasses.replace(TINY, jit_compile=True), replicas=2)
+    norms = [
+        network.trained(predicting, dataclasses.replace(TINY, batch_norm_group=group)).layers[3]
+        for group in (0, 2, 4)
+    ]
+    kinds = [keras.layers.BatchNormalization, GroupedBatchNormalization]
+    assert [type(norm) for norm in norms] == [kinds[0], kinds[1], kinds[0]]
+
+
+def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
+    config = dataclasses.replace(
+        TINY, backbone="efficientnet_lite0", new_layers_variance=0.01, decoder="bilinear"
+    )
+    model = network.network(config)
+    assert model.get_layer("aspp0_conv").kernel.numpy().std() == pytest.approx(0.1, rel=0.02)
+    assert model.get_layer("aspp1_depthwise").kernel.numpy().std() == pytest.approx(0.1, rel=0.1)
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    assert abs(first.kernel.numpy().std() - 0.1) > 0.01
 
 
 def test_the_optimizer_follows_poly_and_decays_kernels_alone():
-    sgd = train.optimizer(dataclasses.replace(TINY, steps=100, learning_rate=0.5, power=0.9))
+    sgd = optimizer.sgd(optimizer.poly(0.5, 100, 0.9), 0.9, TINY.weight_decay)
     assert float(sgd.learning_rate) == pytest.approx(0.5)
     sgd.iterations.assign(60)
     assert float(sgd.learning_rate) == pytest.approx(0.5 * 0.4**0.9)
@@ -120,28 +220,66 @@ def test_the_optimizer_follows_poly_and_decays_kernels_alone():
     assert float(gamma[0]) == 2
 
 
+def test_the_gradient_is_clipped_as_a_whole():
+    variables = [keras.Variable([0.0]), keras.Variable([0.0])]
+    sgd = optimizer.sgd(1.0, momentum=0.0, clip_norm=1.0)
+    sgd.build(variables)
+    sgd.apply([tf.constant([3.0]), tf.constant([4.0])], variables)
+    np.testing.assert_allclose([float(v[0]) for v in variables], [-0.6, -0.8], rtol=1e-6)
+    sgd.apply([tf.constant([0.3]), tf.constant([0.4])], variables)
+    np.testing.assert_allclose([float(v[0]) for v in variables], [-0.9, -1.2], rtol=1e-6)
+
+
 def test_a_run_of_another_recipe_is_not_continued(tmp_path):
-    train._save_recipe(TINY, tmp_path)
-    (tmp_path / train.CHECKPOINT).touch()
-    train._save_recipe(TINY, tmp_path)
+    run._save_recipe(TINY, tmp_path)
+    (tmp_path / run.CHECKPOINT).touch()
+    run._save_recipe(TINY, tmp_path)
+    assert len(json.loads((tmp_path / "runs.json").read_text())) == 2
     with pytest.raises(ValueError, match=r"another recipe \(steps: 4 -> 5"):
-        train._save_recipe(dataclasses.replace(TINY, steps=5), tmp_path)
+        run._save_recipe(dataclasses.replace(TINY, steps=5), tmp_path)
 
 
 def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(train.importlib.util, "find_spec", lambda module: None)
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda module: None)
     with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):
-        train.train(TINY, tmp_path / "run")
+        training.train(TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
-    checkpoint = train.Checkpoint(tmp_path / "c.weights.h5")
+def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_pictures():
+    dataset = data.Shapes(8, (32, 32))
+    guard = callbacks.NotANumber(TINY, dataset)
     model = keras.Sequential([keras.layers.Dense(1)])
+    model.done = 0
     model.compile("sgd", "mse")
-    with pytest.raises(FloatingPointError, match="loss is NaN at step 1"):
-        model.fit(np.ones((4, 1)), np.full((4, 1), np.nan), callbacks=[checkpoint], verbose=0)
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(FloatingPointError, match="loss is NaN at step 1") as error:
+        around = [callbacks.Count(), guard]
+        model.fit(np.ones((4, 1)), np.full((4, 1), np.nan), callbacks=around, verbose=0)
+    order = data.pipeline.epoch_order(8, TINY.seed, 0)
+    assert ", ".join(f"picture {i}" for i in order[:4]) in str(error.value)
+
+
+def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
+    (tmp_path / "log.csv").write_text("step,loss\n2,1.0\n4,0.5\n")
+    assert [row["step"] for row in callbacks.read_log(tmp_path / "log.csv", 2)] == ["2"]
+    assert callbacks.read_log(tmp_path / "none.csv", 2) == []
+
+
+def test_curves_are_drawn_of_what_the_log_has(tmp_path):
+    rows = [{"step": 2, "loss": 1.0, "val_miou": ""}, {"step": 4, "loss": 0.5, "val_miou": 0.2}]
+    curves.draw(rows, tmp_path / "curves.png")
+    assert data.read_image(tmp_path / "curves.png").shape[1] == 880
+
+
+def test_one_process_of_many_writes(monkeypatch):
+    assert distribution.is_chief() and not distribution.is_multi_worker()
+    cluster = {"chief": ["a:1"], "worker": ["b:1"]}
+    for task, chief in (
+        ({"type": "chief", "index": 0}, True),
+        ({"type": "worker", "index": 0}, False),
+    ):
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+        assert distribution.is_chief() == chief and distribution.is_multi_worker()
 
 
 @pytest.mark.parametrize(
@@ -150,41 +288,54 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
         ("stepps=5", "expected key=value with a key of name, num_classes"),
         ("steps", "expected key=value"),
         ("steps=many", "steps is a int"),
+        ("jit_compile=perhaps", "jit_compile is a bool, not 'perhaps'"),
+        ("crop_size=64,wide", "crop_size is a int, not 'wide'"),
+        ("crop_size=64", "height and width"),
+        ("steps=0", "steps=0; more than 0"),
+        ("ema=1", "ema=1.0; 0 to under 1"),
+        ("class_names=a,b", "2 class_names, but num_classes=7"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
     with pytest.raises(ValueError, match=message):
-        recipe.load("training/recipes/shapes.py", [override])
+        training.load("training/recipes/shapes.py", [override])
 
 
 def test_overrides_have_the_types_of_the_recipe():
-    given = recipe.load(
+    given = training.load(
         "training/recipes/shapes.py",
-        ["steps=7", "learning_rate=1e-2", "crop_size=64,96", "low_level_features=", "decoder=x"],
+        [
+            *("steps=7", "learning_rate=1e-2", "crop_size=64,96", "low_level_features="),
+            *("decoder=x", "class_weights=1,2,1,1,1,1,1", "jit_compile=true"),
+        ],
     )
     assert (given.steps, given.learning_rate, given.crop_size) == (7, 0.01, (64, 96))
-    assert (given.low_level_features, given.decoder) == ((), "x")
+    assert (given.low_level_features, given.decoder, given.jit_compile) == ((), "x", True)
+    assert given.class_weights == (1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-def test_the_folder_of_a_recipe_is_the_users(tmp_path):
-    folders = {}
-    for split in ("train", "val"):
-        for part in ("images", "masks"):
-            folders[f"{split}_{part}"] = f"{split}/{part}"
-            (tmp_path / split / part).mkdir(parents=True)
-            data.save_label_map(tmp_path / split / part / "a.png", np.zeros((8, 8), np.uint8))
-    given = dataclasses.replace(TINY, data_root=str(tmp_path), **folders)
-    assert [len(split) for split in recipe.datasets(given)] == [1, 1]
+def folders(tmp_path, count):
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir(parents=True)
+        for i in range(count):
+            data.save_label_map(tmp_path / part / f"{i:02}.png", np.zeros((8, 8), np.uint8))
+    return {"train_images": str(tmp_path / "images"), "train_masks": str(tmp_path / "masks")}
 
 
-def test_a_predictor_answers_as_the_model_at_every_size():
-    image = keras.Input((None, None, 3))
-    model = keras.Model(image, keras.layers.Conv2D(7, 1, activation="softmax")(image))
-    predict = predictor(model)
-    for size in ((32, 40), (37, 33)):
-        x = data.Shapes(1, size).image(0)
-        expected = model(x[None].astype("float32")).numpy()[0].argmax(-1)
-        np.testing.assert_array_equal(predict(x), expected)
+def test_the_folders_of_a_recipe_are_the_users(tmp_path):
+    train, val = folders(tmp_path / "train", 3), folders(tmp_path / "val", 1)
+    val = {key.replace("train", "val"): path for key, path in val.items()}
+    given = dataclasses.replace(TINY, **train, **val)
+    assert [len(split) for split in recipe.datasets(given)] == [3, 1]
+
+
+def test_without_other_folders_every_so_many_pictures_validate(tmp_path):
+    given = dataclasses.replace(TINY, **folders(tmp_path, 12), val_share=0.25)
+    train, val = recipe.datasets(given)
+    assert [file.stem for file in val.image_files] == ["00", "04", "08"]
+    assert len(train) == 9 and not set(train.image_files) & set(val.image_files)
+    with pytest.raises(ValueError, match="none to train or to validate on"):
+        recipe.datasets(dataclasses.replace(given, val_share=0.0))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dup.backbones.efficientnet_lite import LITE0, efficientnet_lite0_classifier
+from keras_dup.whole import writing
 
 OUTPUT = pathlib.Path(__file__).parent.parent / "saved_models/efficientnet_lite0_imagenet.npz"
 BATCH_NORM = {
@@ -82,9 +83,8 @@ def main():
         arrays = convert(archive)
     model = efficientnet_lite0_classifier()
     assign(model, arrays)
-    part = arguments.output.with_suffix(".part.npz")
-    np.savez(part, **arrays)
-    part.replace(arguments.output)
+    with writing(arguments.output) as temporary:
+        np.savez(temporary, **arrays)
     print(f"{arguments.output}: {len(arrays)} variables, {model.count_params():,} parameters")
     for path in arguments.images:
         classes = ", ".join(f"{k} {p:.2f}" for k, p in classify(model, path))

@@ -11,13 +11,11 @@ import argparse
 import dataclasses
 import pathlib
 
-import keras
-
-from keras_dup import export
-from training import draw
-from training.evaluate import predictor
-from training.recipe import datasets, load
-from training.train import RAW, RUNS, train
+from keras_dup import export, models, pictures
+from keras_dup.training import load, train
+from keras_dup.training.callbacks import predictor
+from keras_dup.training.recipe import datasets
+from training.train import RAW, RUNS
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
 DECODERS = ("bilinear", "dupsampling")  # the last is exported
@@ -35,14 +33,15 @@ def main(arguments=None):
         reports[decoder] = train(dataclasses.replace(recipe, decoder=decoder), output / decoder)
         if reports[decoder] is None:
             return  # interrupted
-        model = keras.models.load_model(output / decoder / "model.keras", compile=False)
+        model = models.load(output / decoder / "model.keras")
         predictors[decoder] = predictor(model)
     val_data = datasets(recipe)[1]
     print("\nexports of the DUpsampling model, compared with Keras on drawn pictures")
     images = [val_data.image(i) for i in range(4)]
     export.saved_model(model, output / "saved_model", images=images)
     export.litert(model, output / "model.tflite", input_size=recipe.crop_size, images=images)
-    draw.comparison(predictors, val_data, output / "comparison.png")
+    picture = pictures.comparison(val_data, predictors, 6, 240)
+    pictures.save(picture, output / "comparison.png")
     print(summary(reports))
     print(f"\npicture: {output / 'comparison.png'}")
 

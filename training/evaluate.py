@@ -1,37 +1,26 @@
-"""Evaluates a run's model.keras on the validation data of its recipe.json again.
+"""Evaluates a run's model.keras, or its best.keras, on the validation data of its recipe again.
 
-python -m training.evaluate training/runs/NAME
+python -m training.evaluate training/runs/NAME [best.keras]
 """
 
 import argparse
 import json
 import pathlib
 
-import keras
-import tensorflow as tf
-
-from keras_dup.evaluation import evaluate, table
-
-
-def predictor(model):
-    """Image (H, W, 3) -> (H, W) class ids, traced once for all sizes.
-
-    Not `model.predict`, which under `MirroredStrategy` fails on batches of one image.
-    """
-    signature = [tf.TensorSpec((1, None, None, 3), tf.float32)]
-    run = tf.function(lambda image: tf.argmax(model(image), -1), input_signature=signature)
-    return lambda image: run(image[None].astype("float32")).numpy()[0]
+from keras_dup import evaluation, models
+from keras_dup.training import Recipe
+from keras_dup.training.callbacks import predictor
+from keras_dup.training.recipe import datasets
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=pathlib.Path)
-    run = parser.parse_args().run
-    from training.recipe import Recipe, datasets
-
-    recipe = Recipe(**json.loads((run / "recipe.json").read_text()))
-    model = keras.models.load_model(run / "model.keras", compile=False)
-    print(table(evaluate(predictor(model), datasets(recipe)[1])))
+    parser.add_argument("model", nargs="?", default="model.keras")
+    arguments = parser.parse_args()
+    recipe = Recipe(**json.loads((arguments.run / "recipe.json").read_text()))
+    predict = predictor(models.load(arguments.run / arguments.model))
+    print(evaluation.table(evaluation.evaluate(predict, datasets(recipe)[1])))
 
 
 if __name__ == "__main__":

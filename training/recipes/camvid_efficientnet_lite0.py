@@ -22,7 +22,7 @@ Differs from the paper in: encoder, data, 540 steps in place of 30k, initial rat
 0.007, weight decay 4e-5, batch 8.
 """
 
-from training.recipe import Recipe
+from keras_dup.training import Recipe
 
 recipe = Recipe(
     name="camvid_efficientnet_lite0",

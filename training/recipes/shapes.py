@@ -6,7 +6,7 @@
 small pictures, 220 steps, a larger learning rate, and moving averages of batch norm that follow.
 """
 
-from training.recipe import Recipe
+from keras_dup.training import Recipe
 
 recipe = Recipe(
     name="shapes",

@@ -20,7 +20,7 @@ steps. Trained at commit 10164fa.
 
 from importlib import resources
 
-from training.recipe import Recipe
+from keras_dup.training import Recipe
 
 CLASSES = resources.files("keras_dup.saved_models") / "voc2012_classes.txt"
 

@@ -1,0 +1,111 @@
+"""On which devices and machines a run trains, and how a batch is spread over them."""
+
+import contextlib
+import functools
+import json
+import os
+import sys
+
+import keras
+import tensorflow as tf
+
+from keras_dup import data
+from keras_dup.losses import over_replicas
+
+
+class WorkerLost(Exception):
+    """Another worker of `MultiWorkerMirroredStrategy` is gone; what it held is in the checkpoint.
+
+    Start this worker again: it waits for the others and all go on from the checkpoint.
+    """
+
+
+@functools.cache
+def strategy(devices=()):
+    """What the backend, the environment and the devices ask for; one a process.
+
+    TensorFlow: `MultiWorkerMirroredStrategy` where $TF_CONFIG names several workers,
+    `MirroredStrategy` over several devices, else TensorFlow's default. JAX: data-parallel over its
+    devices through `keras.distribution`, and here the default, which does nothing.
+
+    Args:
+        devices: names like "gpu:0", "cpu:1"; () for all GPUs, or else all CPUs.
+    """
+    if keras.backend.backend() == "jax":
+        devices = list(devices) or keras.distribution.list_devices()
+        if len(devices) > 1:
+            keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+        return tf.distribute.get_strategy()
+    if is_multi_worker():
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if not devices:
+        kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+        devices = [device.name for device in next(filter(None, kinds))]
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.get_strategy()
+
+
+def is_multi_worker():
+    return len(_cluster()) > 1
+
+
+def is_chief():
+    """Whether this process is the one that writes files and prints."""
+    task = _config().get("task", {})
+    first = "chief" if "chief" in _config().get("cluster", {}) else "worker"
+    return not is_multi_worker() or (task["type"], task["index"]) == (first, 0)
+
+
+def _cluster():
+    cluster = _config().get("cluster", {})
+    return [*cluster.get("chief", ()), *cluster.get("worker", ())]
+
+
+def _config():
+    return json.loads(os.environ.get("TF_CONFIG", "{}"))
+
+
+def train_batches(chosen, dataset, batch_size, change=None, **stream):
+    """`data.train_batches` for `fit`: every replica gets its share of the same global batches.
+
+    `change`, if given, is a function of images and label maps that every batch goes through.
+    """
+    if chosen.num_replicas_in_sync == 1:
+        batches = data.train_batches(dataset, batch_size, **stream)
+        return batches.map(change) if change else batches
+    if batch_size % chosen.num_replicas_in_sync:
+        raise ValueError(
+            f"batch_size={batch_size} does not divide by {chosen.num_replicas_in_sync} replicas"
+        )
+
+    def share(context):
+        shard = context.input_pipeline_id, context.num_input_pipelines
+        batches = data.train_batches(dataset, batch_size, shard=shard, **stream)
+        batches = batches.map(change) if change else batches
+        return batches.rebatch(batch_size // chosen.num_replicas_in_sync, drop_remainder=True)
+
+    return chosen.distribute_datasets_from_function(share)
+
+
+def barrier(chosen):
+    """Waits until all workers are here: one that leaves early looks lost to the others."""
+    if is_multi_worker():
+        tf.function(lambda: chosen.run(lambda: over_replicas(tf.ones(()))))()
+
+
+def start_again(error):
+    """Starts this process anew, with its own command line, after `WorkerLost`."""
+    print(f"{error}; starting again, and waiting for it", file=sys.stderr)
+    os.execv(sys.executable, sys.orig_argv)
+
+
+@contextlib.contextmanager
+def noticing_lost_workers():
+    """Turns what TensorFlow raises when a worker has gone into `WorkerLost`."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        if not is_multi_worker():
+            raise
+        raise WorkerLost("another worker of this run has ended") from error

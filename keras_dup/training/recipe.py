@@ -1,0 +1,198 @@
+"""A recipe: everything that decides a training run, flat, in one file, overridden by key=value."""
+
+import dataclasses
+import os
+import pathlib
+import runpy
+
+from keras_dup import data
+from keras_dup.training import upper_bound
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_ITEMS = {"class_weights": float}  # of tuples that are empty by default, if not str
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training run. Paths are relative to `data_root`, else to $KERAS_DUP_DATA.
+
+    The data are one of
+    - a published data set of `keras_dup.data.load` and two of its splits;
+    - two folders each (images and masks, paired by name, names optionally listed in a text file),
+      or two folders of which every so many pictures are kept to validate on;
+    - the built-in shapes: so many pictures of `crop_size`.
+
+    Raises ValueError for a number out of its range.
+    """
+
+    name: str
+    num_classes: int
+    data_set: str = ""  # a name of keras_dup.data.load, prepared in data_root
+    train_split: str = "train"
+    val_split: str = "val"
+    data_root: str = ""
+    train_images: str = ""
+    train_masks: str = ""
+    train_names: str = ""
+    val_images: str = ""
+    val_masks: str = ""
+    val_names: str = ""
+    val_share: float = 0.1  # of the training folders, where no val_images or val_names are given
+    skip_bad: bool = False  # leave unusable pictures out, in place of an error that lists them
+    class_names: tuple = ()
+    ignore_class: int = 255  # what the mask files use for void
+    train_count: int = 0  # built-in shapes
+    val_count: int = 0
+
+    backbone: str = "resnet50"  # "label_encoder": fed label maps, needs no images (Table 1, mIOU*)
+    weights: str = ""  # "imagenet", a .weights.h5, or nothing
+    output_stride: int = 16
+    low_level_features: tuple = ()
+    decoder: str = "dupsampling"
+    channels: int = 64
+    temperature: float = 1.0  # of the DUpsampling decoder, before training
+    train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
+    projection: str = ""  # a name or a file; by default fitted to the training label maps
+    new_layers_variance: float = 0.0  # of the Gaussian of new layers (Sec. 4); 0: Keras's default
+
+    crop_size: tuple = (513, 513)  # height, width
+    scale_range: tuple = (0.5, 2.0)
+    batch_size: int = 16  # over all devices and workers
+    batch_norm_group: int = 0  # images that batch norm takes its statistics of; 0: the whole batch
+    pretraining_steps: int = 0  # of regression to the compressed labels (Eq. 4), before the others
+    pretraining_learning_rate: float = 0.01
+    steps: int = 30_000
+    steps_per_epoch: int = 500  # an epoch ends in a validation and a checkpoint
+    checkpoint_steps: int = 0  # another checkpoint every so many steps; 0: none
+    learning_rate: float = 0.007  # "poly": learning_rate * (1 - step / steps) ** power
+    power: float = 0.9
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.0  # largest norm of the gradient; 0: any
+    ema: float = 0.0  # momentum of the moving average of the weights that is validated; 0: none
+    class_weights: tuple = ()  # of the loss, one a class; (): all 1
+    hard_pixels: float = 1.0  # the share of an image's pixels, those with the largest loss, to use
+    label_smoothing: float = 0.0
+    batch_norm_momentum: float = 0.99  # a short run needs less for its moving averages to follow
+    dtype_policy: str = "float32"  # or "mixed_bfloat16", "mixed_float16"
+    jit_compile: bool = False  # XLA; one device, or the JAX backend, where it is always on
+    seed: int = 0
+    devices: tuple = ()  # all GPUs, or the CPU
+
+    def __post_init__(self):
+        for name in ("num_classes", "batch_size", "steps", "steps_per_epoch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; more than 0")
+        for name in ("momentum", "ema", "label_smoothing", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
+        if len(self.crop_size) != 2:
+            raise ValueError(f"recipe {self.name}: crop_size={self.crop_size}; height and width")
+        if self.class_names and len(self.class_names) != self.num_classes:
+            names, classes = len(self.class_names), self.num_classes
+            raise ValueError(f"recipe {self.name}: {names} class_names, but num_classes={classes}")
+
+
+def load(path, overrides=()):
+    """The recipe in the file's variable `recipe`, with overrides like "steps=100" applied.
+
+    Raises:
+        ValueError: no recipe in the file, an unknown key, or a value of another type.
+    """
+    recipe = runpy.run_path(str(path)).get("recipe")
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"{path}: a recipe file has a variable `recipe` of type Recipe")
+    return overridden(recipe, overrides)
+
+
+def overridden(recipe, overrides):
+    """A recipe with texts like "steps=100", "crop_size=257,257" or "jit_compile=true" applied."""
+    return dataclasses.replace(recipe, **dict(_parse(text) for text in overrides))
+
+
+def _parse(text):
+    key, equals, value = text.partition("=")
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    types = {field.name: field.type for field in dataclasses.fields(Recipe)}
+    if not equals or key not in types:
+        raise ValueError(f"{text!r}: expected key=value with a key of {', '.join(types)}")
+    if types[key] is not tuple:
+        return key, _value(text, key, value, types[key])
+    items = [item.strip() for item in value.split(",") if item.strip()]
+    kind = type(defaults[key][0]) if defaults[key] else _ITEMS.get(key, str)
+    return key, tuple(_value(text, key, item, kind) for item in items)
+
+
+def _value(text, key, value, kind):
+    try:
+        return _BOOLEANS[value.lower()] if kind is bool else kind(value)
+    except (ValueError, KeyError):
+        raise ValueError(f"{text!r}: {key} is a {kind.__name__}, not {value!r}") from None
+
+
+def datasets(recipe):
+    """The training and the validation data of a recipe."""
+    if recipe.backbone != upper_bound.NAME:
+        return _pictures(recipe)
+    if not recipe.train_masks:
+        splits = [(s.label_map, len(s), s.class_names) for s in _pictures(recipe)]
+    else:
+        train = _masks(recipe, recipe.train_masks, recipe.train_names)
+        val = _masks(recipe, recipe.val_masks or recipe.train_masks, recipe.val_names)
+        splits = [(maps.__getitem__, len(maps), recipe.class_names) for maps in (train, val)]
+    return tuple(
+        upper_bound.LabelPictures(label_map, count, recipe.num_classes, names)
+        for label_map, count, names in splits
+    )
+
+
+def _pictures(recipe):
+    if recipe.data_set:
+        root = _root(recipe) if recipe.data_root else None
+        splits = recipe.train_split, recipe.val_split
+        return tuple(data.load(recipe.data_set, split, data_dir=root) for split in splits)
+    if not recipe.train_images:
+        size = recipe.crop_size
+        train = data.Shapes(recipe.train_count, size, seed=recipe.seed)
+        return train, data.Shapes(recipe.val_count, size, seed=recipe.seed + 1)
+    train = _folder(recipe, recipe.train_images, recipe.train_masks, recipe.train_names)
+    if recipe.val_images or recipe.val_names:
+        images, masks = recipe.val_images or recipe.train_images, recipe.val_masks
+        return train, _folder(recipe, images, masks or recipe.train_masks, recipe.val_names)
+    return _split(recipe, [file.stem for file in train.image_files])
+
+
+def _split(recipe, names):
+    """Every so many of the names to validate on, the others to train on."""
+    every = round(1 / recipe.val_share) if recipe.val_share else len(names) + 1
+    val = names[::every] if recipe.val_share else []
+    train = sorted(set(names) - set(val))
+    if not val or not train:
+        raise ValueError(
+            f"recipe {recipe.name}: {len(names)} pictures, of which val_share={recipe.val_share} "
+            "leaves none to train or to validate on; give val_images and val_masks"
+        )
+    folders = recipe.train_images, recipe.train_masks
+    return tuple(_folder(recipe, *folders, part) for part in (train, val))
+
+
+def _folder(recipe, images, masks, names):
+    root = _root(recipe)
+    return data.Folder(
+        root / images,
+        root / masks,
+        recipe.num_classes,
+        names=root / names if isinstance(names, str) and names else names or None,
+        ignore_class=recipe.ignore_class,
+        class_names=recipe.class_names or None,
+    )
+
+
+def _masks(recipe, masks, names):
+    root = _root(recipe)
+    names = root / names if names else None
+    return data.LabelMaps(root / masks, recipe.num_classes, names, recipe.ignore_class)
+
+
+def _root(recipe):
+    return pathlib.Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))

@@ -1,0 +1,262 @@
+"""A run: check the data, fit W, train, validate, keep the best, report, whatever interrupts it."""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.util
+import json
+import math
+import pathlib
+import platform
+import subprocess
+import time
+from importlib import metadata
+
+import keras
+
+from keras_dup import data, evaluation, flops, pictures, projection
+from keras_dup.models import load_projection
+from keras_dup.training import callbacks, distribution, upper_bound
+from keras_dup.training.network import network, regressing, trained
+from keras_dup.training.recipe import datasets
+from keras_dup.whole import write_json, writing
+
+CHECKPOINT = "checkpoint.weights.h5"
+PRETRAINED = "pretraining.weights.h5"
+_VERSIONS = ("keras-dup", "keras", "tensorflow", "jax", "numpy")
+
+
+def train(recipe, output):
+    """Runs a recipe to its end, or to Ctrl-C, in a folder; goes on with what is there.
+
+    The folder gets classes.txt, recipe.json, runs.json (commit, versions, machine of each start),
+    projection.npz, log.csv, curves.png, TensorBoard's files, checkpoints, and best.keras; at the
+    end model.keras, report.json and predictions.png. After a kill at any instant the same call goes
+    on from the last checkpoint, to the weights of an uninterrupted run.
+
+    Over several processes ($TF_CONFIG) all call this with the same folder, in which the first
+    writes.
+
+    Args:
+        recipe: a `Recipe`.
+        output: the folder.
+
+    Returns: the report of `keras_dup.evaluation.evaluate` and more, or None where the run was
+        interrupted, or this process is not the first of several.
+
+    Raises:
+        ImportError: the extra `train` is missing.
+        ValueError: pictures that cannot be used, all of them named; or the folder holds a run of
+            another recipe.
+        FloatingPointError: the loss is NaN.
+        WorkerLost: of several processes another one ended; start again.
+    """
+    strategy = distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
+    _check_extras()  # now, not after hours
+    output = pathlib.Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    train_data, val_data = datasets(recipe)
+    if distribution.is_chief():
+        _save_recipe(recipe, output)
+        with writing(output / "classes.txt") as path:
+            path.write_text("\n".join(train_data.class_names) + "\n")
+    if recipe.skip_bad or not (output / CHECKPOINT).exists():
+        _check_files(recipe, train_data, val_data)
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.dtype_policy)
+    fitted = _projection(recipe, train_data, output)
+    predicting = network(recipe, fitted)
+    with strategy.scope():
+        training = trained(predicting, recipe, strategy.num_replicas_in_sync)
+    run = _Run(recipe, output, strategy, predicting, training, train_data, val_data)
+    try:
+        with distribution.noticing_lost_workers():
+            if recipe.pretraining_steps:
+                run.pretrain(fitted)
+            validation = run.train()
+            callbacks.copy_weights(training, predicting)
+            report = run.finish(validation) if distribution.is_chief() else None
+            distribution.barrier(strategy)
+    except callbacks.Interrupted:
+        print(f"stopped; the same command goes on from {output / CHECKPOINT}")
+        return None
+    return report
+
+
+@dataclasses.dataclass
+class _Run:
+    recipe: object
+    output: pathlib.Path
+    strategy: object
+    predicting: keras.Model  # the network, as it is saved
+    training: keras.Model  # its copy that is trained
+    train_data: object
+    val_data: object
+
+    def pretrain(self, fitted):
+        """Regression of the features to the compressed labels (Eq. 4)."""
+        if (self.output / CHECKPOINT).exists():
+            return  # it is over
+        with self.strategy.scope():
+            features = regressing(self.training, self.recipe, fitted)
+        checkpoint = self.output / PRETRAINED
+        callbacks.restore(features, checkpoint)
+        self._fit(features, "pretraining", self.recipe.pretraining_steps, checkpoint, [])
+
+    def train(self):
+        """Returns what the last validation found, if there was one."""
+        recipe, output = self.recipe, self.output
+        checkpoint = output / CHECKPOINT
+        callbacks.restore(self.training, checkpoint)
+        step, log = self.training.done, output / "log.csv"
+        best = [float(row["val_miou"]) for row in callbacks.read_log(log, step)]
+        validation = callbacks.Validation(
+            self.predicting, self.val_data, output, max(best, default=-math.inf)
+        )
+        extra = [validation]
+        if distribution.is_chief():
+            extra.append(callbacks.Log(output, self.predicting, self.val_data, step))
+        self._fit(self.training, "training", recipe.steps, checkpoint, extra)
+        return validation.report
+
+    def _fit(self, model, title, steps, checkpoint, extra):
+        """Trains from the step that the model is at to the last step, an epoch a call."""
+        recipe = self.recipe
+        if model.done >= steps:
+            return
+        is_upper_bound = recipe.backbone == upper_bound.NAME
+        around = [
+            callbacks.Count(),
+            callbacks.NotANumber(recipe, self.train_data),
+            callbacks.Speed(recipe.batch_size),
+            *extra,
+            callbacks.Progress(title, steps, model.done),
+            callbacks.Checkpoint(checkpoint, recipe.checkpoint_steps),
+        ]
+        while model.done < steps:
+            step, epoch = model.done, model.done // recipe.steps_per_epoch
+            end = min((epoch + 1) * recipe.steps_per_epoch, steps)
+            model.fit(
+                distribution.train_batches(
+                    self.strategy,
+                    self.train_data,
+                    recipe.batch_size,
+                    crop_size=recipe.crop_size,
+                    seed=recipe.seed,
+                    start_step=step,
+                    scale_range=recipe.scale_range,
+                    change=upper_bound.label_input if is_upper_bound else None,
+                ),
+                steps_per_epoch=end - step,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                callbacks=around,
+                shuffle=False,  # done
+                verbose=0,
+            )
+
+    def finish(self, found):
+        """Saves, evaluates and draws the trained network; returns the report."""
+        output, recipe = self.output, self.recipe
+        predict = callbacks.predictor(self.predicting)
+        with writing(output / "model.keras") as path:
+            self.predicting.save(path)
+        rows = callbacks.read_log(output / "log.csv", recipe.steps)
+        best = max(rows, key=lambda row: float(row["val_miou"]))
+        report = {
+            **(found or evaluation.evaluate(predict, self.val_data)),
+            "steps": recipe.steps,
+            "best": {"step": int(best["step"]), "miou": float(best["val_miou"])},
+            "multiply_adds": flops.count(self.predicting, recipe.crop_size),
+        }
+        if "temperature" in rows[-1]:
+            report["temperature"] = float(rows[-1]["temperature"])
+        write_json(report, output / "report.json")
+        picture = pictures.comparison(self.val_data, {"prediction": predict}, 6, 240)
+        pictures.save(picture, output / "predictions.png")
+        print(evaluation.table(report))
+        print(f"best validation: {100 * report['best']['miou']:.2f} % at step {best['step']}")
+        print(f"model.keras, best.keras, report.json, predictions.png, curves.png: {output}")
+        return report
+
+
+def _check_extras():
+    for module in ("tensorboard", "matplotlib"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f"training needs {module}: pip install 'keras-dup[train]'")
+
+
+def _check_files(recipe, *splits):
+    """Reads every file of folders, and names all that are bad, or leaves them out."""
+    faults = []
+    for split in splits:
+        if isinstance(split, data.Folder):
+            try:
+                split.check(on_error="skip" if recipe.skip_bad else "raise")
+            except ValueError as error:
+                faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def _projection(recipe, train_data, output):
+    """The projection of the recipe, fitted to the training label maps where none is named."""
+    if recipe.decoder != "dupsampling":
+        return None
+    if recipe.projection:
+        return load_projection(recipe.projection)
+    path = output / "projection.npz"
+    while not path.exists() and not distribution.is_chief():
+        time.sleep(1)  # the first process is at it
+    if not path.exists():
+        fitted = projection.fit(
+            train_data.label_maps(),
+            num_classes=recipe.num_classes,
+            ratio=recipe.output_stride,
+            channels=recipe.channels,
+            ignore_class=data.VOID,
+            verbose=True,
+        )
+        fitted.save(path)
+        explained = 100 * fitted.explained_variance_ratio.sum()
+        print(f"{path}: {recipe.channels} channels, {explained:.2f} % of the labels' variance")
+    return projection.load(path)
+
+
+def _save_recipe(recipe, output):
+    """Writes recipe.json and runs.json; a run that goes on has to go on with the same recipe."""
+    path, new = output / "recipe.json", json.loads(json.dumps(dataclasses.asdict(recipe)))
+    if path.exists() and (output / CHECKPOINT).exists():
+        old = json.loads(path.read_text())
+        changed = [f"{k}: {old.get(k)} -> {new[k]}" for k in new if old.get(k) != new[k]]
+        if changed:
+            raise ValueError(
+                f"{output} holds a run of another recipe ({'; '.join(changed)}); give another "
+                "--output, or delete the folder to start anew"
+            )
+    write_json(new, path)
+    runs = output / "runs.json"
+    starts = json.loads(runs.read_text()) if runs.exists() else []
+    write_json([*starts, _start()], runs)
+
+
+def _start():
+    """When, with what and where a run starts or goes on."""
+    versions = {"python": platform.python_version()}
+    for package in _VERSIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pathlib.Path(__file__).parent,
+    )
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip() or None,
+        "versions": versions,
+        "backend": keras.backend.backend(),
+        "machine": platform.platform(),
+    }
