@@ -2,17 +2,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint beam
+.PHONY: demo notebooks test lint beam
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 demo: $(VENV)/installed
 	$(BIN)/python -m training.demo
 
+# runs training/notebooks/ and stores what they give
+notebooks: $(VENV)/installed
+	$(BIN)/python -m training.run_notebooks
+
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 -m "not slow" \
 	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py \
-	    tests/test_folding.py
+	    tests/test_folding.py tests/test_losses.py tests/test_packed_loss.py
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed

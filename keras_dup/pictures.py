@@ -1,11 +1,10 @@
 """Label maps as pictures: colours, overlays, differences, grids of them, a legend. With Pillow."""
 
-import pathlib
-
 import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_dup.data.files import VOID, palette
+from keras_dup.whole import writing
 
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
@@ -28,22 +27,25 @@ def overlay(image, label_map, class_names, opacity=OPACITY):
 
     Returns: a Pillow image of the width of `image`, at least 120.
     """
-    share = np.where(label_map == 0, 0.0, opacity)[..., None]
-    mixed = Image.fromarray((image * (1 - share) + colours(label_map) * share).astype(np.uint8))
+    picture = Image.fromarray(mixed(image, label_map, opacity))
     present = np.unique(label_map).tolist()
-    key = legend(class_names, max(mixed.width, 120), present)
-    whole = Image.new("RGB", (key.width, mixed.height + key.height), "white")
-    whole.paste(mixed, (0, 0))
-    whole.paste(key, (0, mixed.height))
+    key = legend(class_names, max(picture.width, 120), present)
+    whole = Image.new("RGB", (key.width, picture.height + key.height), "white")
+    whole.paste(picture, (0, 0))
+    whole.paste(key, (0, picture.height))
     return whole
+
+
+def mixed(image, label_map, opacity=OPACITY):
+    """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
+    share = np.where(label_map == 0, 0.0, opacity)[..., None]
+    return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
 
 
 def save(picture, path):
     """Writes a picture, whole or not at all."""
-    path = pathlib.Path(path)
-    part = path.with_name(f"part.{path.name}")
-    picture.save(part)
-    part.replace(path)
+    with writing(path) as temporary:
+        picture.save(temporary)
 
 
 def difference(truth, label_map):
@@ -92,6 +94,31 @@ def worst(predict, dataset, report, count=6):
         rows.append([image, colours(truth), colours(found), difference(truth, found)])
     titles = ["image", "truth", "prediction", "wrong"]
     return grid(rows, titles, dataset.class_names)
+
+
+def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY):
+    """Images, their truth over them, what each predictor gives and, in red, where it is wrong.
+
+    Args:
+        dataset: a data set of `keras_dup.data`.
+        predictors: {title: function}, each image (H, W, 3) uint8 -> (H, W) class ids; None shows
+            the data set alone.
+        count: so many of the images, evenly spread over the data set.
+        width: of a picture, in pixels.
+        opacity: as in `overlay`.
+
+    Returns: a Pillow image, a row for each image.
+    """
+    predictors, rows = predictors or {}, []
+    for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():
+        image, truth = dataset.image(i), dataset.label_map(i)
+        row = [image, mixed(image, truth, opacity)]
+        for predict in predictors.values():
+            found = np.asarray(predict(image))
+            row += [mixed(image, found, opacity), difference(truth, found)]
+        rows.append(row)
+    titles = ["image", "truth", *(text for title in predictors for text in (title, "wrong"))]
+    return grid(rows, titles, dataset.class_names, width)
 
 
 def confusion(counts, class_names, side=24):
