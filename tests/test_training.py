@@ -141,6 +141,23 @@ def test_the_packed_loss_trains_as_the_plain_one(quick, fitted):
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_random_w_is_trained_where_the_recipe_says_so(trained, quick, tmp_path):
+    config = dataclasses.replace(TINY, projection="random", train_projection=trained)
+    training.train(config, tmp_path)
+    model = models.load(tmp_path / "model.keras").get_layer("dupsampling")
+    found = model.kernel.numpy()[0, 0]
+    orthonormal = np.allclose(found @ found.T, np.eye(len(found)), atol=1e-6)
+    assert orthonormal == (not trained) and (not model.bias.numpy().any()) == (not trained)
+    assert not (tmp_path / "projection.npz").exists()
+
+
+def test_pretraining_without_a_fitted_w_is_refused():
+    for change in ({"projection": "random"}, {"decoder": "bilinear"}):
+        with pytest.raises(ValueError, match="pretraining_steps=2 compares with labels"):
+            dataclasses.replace(TINY, pretraining_steps=2, **change)
+
+
 def test_moving_averages_are_what_is_validated(quick, fitted):
     config = dataclasses.replace(TINY, ema=0.5)
     predicting = network.network(config, fitted)
@@ -294,6 +311,7 @@ def test_one_process_of_many_writes(monkeypatch):
         ("steps=0", "steps=0; more than 0"),
         ("ema=1", "ema=1.0; 0 to under 1"),
         ("class_names=a,b", "2 class_names, but num_classes=7"),
+        ("class_weights=1,2", "2 class_weights, but num_classes=7"),
     ],
 )
 def test_bad_overrides_are_named(override, message):

@@ -24,6 +24,7 @@ def network(recipe, projection=None):
         draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
+        model.get_layer("dupsampling").trainable = recipe.train_projection
     return model
 
 

@@ -52,7 +52,8 @@ class Recipe:
     channels: int = 64
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
-    projection: str = ""  # a name or a file; by default fitted to the training label maps
+    projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
+    train_projection: bool = False  # W and the mean too; False keeps them (the paper)
     new_layers_variance: float = 0.0  # of the Gaussian of new layers (Sec. 4); 0: Keras's default
 
     crop_size: tuple = (513, 513)  # height, width
@@ -86,8 +87,20 @@ class Recipe:
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
+        if self.pretraining_steps and (
+            self.decoder != "dupsampling" or self.projection == "random"
+        ):
+            raise ValueError(
+                f"recipe {self.name}: pretraining_steps={self.pretraining_steps} compares with "
+                "labels that W compressed, and there is no fitted W; set it to 0"
+            )
         if len(self.crop_size) != 2:
             raise ValueError(f"recipe {self.name}: crop_size={self.crop_size}; height and width")
+        if len(self.class_weights) not in (0, self.num_classes):
+            weights, classes = len(self.class_weights), self.num_classes
+            raise ValueError(
+                f"recipe {self.name}: {weights} class_weights, but num_classes={classes}"
+            )
         if self.class_names and len(self.class_names) != self.num_classes:
             names, classes = len(self.class_names), self.num_classes
             raise ValueError(f"recipe {self.name}: {names} class_names, but num_classes={classes}")

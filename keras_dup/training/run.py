@@ -6,6 +6,7 @@ import datetime
 import importlib.util
 import json
 import math
+import os
 import pathlib
 import platform
 import subprocess
@@ -13,6 +14,7 @@ import time
 from importlib import metadata
 
 import keras
+import tensorflow as tf
 
 from keras_dup import data, evaluation, flops, pictures, projection
 from keras_dup.models import load_projection
@@ -201,7 +203,7 @@ def _check_files(recipe, *splits):
 
 def _projection(recipe, train_data, output):
     """The projection of the recipe, fitted to the training label maps where none is named."""
-    if recipe.decoder != "dupsampling":
+    if recipe.decoder != "dupsampling" or recipe.projection == "random":
         return None
     if recipe.projection:
         return load_projection(recipe.projection)
@@ -259,4 +261,18 @@ def _start():
         "versions": versions,
         "backend": keras.backend.backend(),
         "machine": platform.platform(),
+        "processor": processor(),
     }
+
+
+def processor():
+    """The names of the GPUs, else of the CPU and how many of its cores this process may use."""
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = map(tf.config.experimental.get_device_details, gpus)
+        return ", ".join(detail.get("device_name", "GPU") for detail in details)
+    name, cores = platform.processor() or platform.machine(), os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+        name, cores = (names or [name])[0], len(os.sched_getaffinity(0))
+    return f"{name}, {cores} cores"

@@ -1,0 +1,138 @@
+"""The experiments of the paper's Sec. 4 in tables, each row a recipe with overrides.
+
+    python -m training.experiments                        # lists the tables and their rows
+    python -m training.experiments camvid_stride          # one after the other, seed 0
+    python -m training.experiments camvid_stride stride32 bilinear32 --seeds 0 1 2
+
+Every run that ends becomes training/results/TABLE/ROW_SEED.json: recipe, commit, versions,
+machine, log and validation. What has its file is left out, what was stopped goes on. Then
+`python -m training.results` writes training/RESULTS.md from these files.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from keras_dup.training.callbacks import read_log
+from keras_dup.whole import write_json
+from training.train import RAW, RUNS
+
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE / "results"
+UNUSED = ("image_miou", "confusion")  # of a report, long
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One network: what it is called, its overrides of the table's recipe, the PAPER's mIoU."""
+
+    label: str
+    overrides: str = ""
+    paper: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Networks to compare, everything else equal."""
+
+    title: str
+    text: str
+    recipe: str
+    overrides: str
+    rows: dict  # name -> Row
+
+
+def strides(paper):
+    """Table 1's rows: bilinear and DUpsampling, 32 and 16."""
+    rows = {}
+    for stride, (bilinear, dupsampling) in paper.items():
+        label, override = f"output stride {stride}", f"output_stride={stride}"
+        rows[f"bilinear{stride}"] = Row(
+            f"bilinear, {label}", f"{override} decoder=bilinear", bilinear
+        )
+        rows[f"stride{stride}"] = Row(f"DUpsampling, {label}", override, dupsampling)
+    return rows
+
+
+PHOTOGRAPHS = "steps=1800 steps_per_epoch=180"
+LABEL_MAPS = (
+    "data_set= train_masks=voc2012/SegmentationClass train_names=voc2012/train.txt "
+    "val_names=voc2012/val.txt crop_size=193,193 batch_size=12 batch_norm_group=0 "
+    "new_layers_variance=0 steps=6000 steps_per_epoch=1500"
+)
+TABLES = {
+    "upper_bound": Table(
+        "Table 1, mIOU*: networks that are fed the label maps of PASCAL VOC 2012",
+        "",
+        "voc2012_upper_bound",
+        LABEL_MAPS,
+        strides({32: (94.80, 99.90), 16: (98.40, 99.95)}),
+    ),
+    "camvid_stride": Table(
+        "Table 1, photographs: CamVid, EfficientNet-Lite0, no low-level features",
+        "",
+        "camvid_efficientnet_lite0",
+        f"low_level_features= {PHOTOGRAPHS}",
+        strides({32: (70.77, 72.09), 16: (72.15, 73.15)}),
+    ),
+}
+
+
+def run(table, row, seed):
+    """Trains one row in a process of its own; its result file, or None where it was stopped."""
+    path = RESULTS / table / f"{row}_{seed}.json"
+    if path.exists():
+        return path
+    words, output = command(table, row, seed), RUNS / table / f"{row}_{seed}"
+    subprocess.run([sys.executable, *words[1:], "--output", str(output)], check=True)
+    if not (output / "report.json").exists():
+        return None
+    report = json.loads((output / "report.json").read_text())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        "command": shlex.join(words),
+        "recipe": json.loads((output / "recipe.json").read_text()),
+        "runs": json.loads((output / "runs.json").read_text()),
+        "report": {key: value for key, value in report.items() if key not in UNUSED},
+        "log": read_log(output / "log.csv", report["steps"]),
+    }
+    write_json(result, path)
+    return path
+
+
+def command(table, row, seed):
+    """The words of the command that trains a row."""
+    table, row = TABLES[table], TABLES[table].rows[row]
+    overrides = [*table.overrides.split(), *row.overrides.split(), f"seed={seed}"]
+    return ["python", "-m", "training.train", f"training/recipes/{table.recipe}.py", *overrides]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=RAW)
+    parser.add_argument("table", nargs="?", choices=TABLES)
+    parser.add_argument("rows", nargs="*", help="of the table; all by default")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = parser.parse_args(arguments)
+    if arguments.table is None:
+        for name, table in TABLES.items():
+            print(f"{name}: {table.title}\n    {' '.join(table.rows)}")
+        return
+    known = TABLES[arguments.table].rows
+    unknown = [row for row in arguments.rows if row not in known]
+    if unknown:
+        parser.error(f"{arguments.table} has no row {', '.join(unknown)}; {', '.join(known)}")
+    for seed in arguments.seeds:
+        for row in arguments.rows or known:
+            print(f"\n{shlex.join(command(arguments.table, row, seed))}", flush=True)
+            path = run(arguments.table, row, seed)
+            if path is None:
+                return  # interrupted
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

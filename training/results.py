@@ -1,0 +1,121 @@
+"""Writes training/RESULTS.md and its pictures from training/results/: `python -m training.results`.
+
+Nothing in that page is typed by hand but the words of `training.experiments.TABLES`.
+"""
+
+import json
+import statistics
+
+from keras_dup.whole import writing
+from training.experiments import RESULTS, TABLES
+
+PAGE = RESULTS.parent / "RESULTS.md"
+PANELS = {"loss": "loss", "val_miou": "val mIoU", "temperature": "T"}
+HEAD = """# Results
+
+Written by `python -m training.results` from the files in `training/results/`, of which each has the
+command, the recipe, commit, versions, machine and log of one run. mIoU is over the classes that
+occur, at the size of the pictures, on all pictures of val, after the last step. With several seeds:
+the mean, and lowest to highest. "Paper" is what the paper has for its own networks and data.
+"""
+
+
+def main():
+    sections = [HEAD]
+    for name, table in TABLES.items():
+        found = results(name)
+        if found:
+            draw(table, found, RESULTS / f"{name}.png")
+            sections.append(section(name, table, found))
+    with writing(PAGE) as path:
+        path.write_text("\n".join(sections))
+    print(PAGE)
+
+
+def results(table):
+    """{name of the row: [what `training.experiments.run` wrote, by seed]} of the rows that ran."""
+    found = {}
+    for row in TABLES[table].rows:
+        paths = sorted((RESULTS / table).glob(f"{row}_[0-9]*.json"))
+        if paths:
+            found[row] = [json.loads(path.read_text()) for path in paths]
+    return found
+
+
+def section(name, table, found):
+    """A table of the page, in Markdown."""
+    lines = [f"## {table.title}", "", *([table.text, ""] if table.text else [])]
+    lines += [
+        "| | mIoU | seeds | paper | pixel accuracy | T | decoder | whole | steps |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_line(table.rows[row], runs) for row, runs in found.items()]
+    some = next(iter(found.values()))[0]
+    size = " x ".join(map(str, some["recipe"]["crop_size"]))
+    lines += ["", f"Decoder, whole: multiply-adds in millions at {size}."]
+    lines += ["", f"![Loss, mIoU and T over the steps](results/{name}.png)", "", "```sh"]
+    for row, runs in found.items():
+        seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
+        lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
+    where = sorted({_where(run) for runs in found.values() for run in runs})
+    return "\n".join([*lines, "```", "", *where, ""])
+
+
+def _line(row, runs):
+    reports = [run["report"] for run in runs]
+    cells = [
+        row.label,
+        _percent([report["miou"] for report in reports]),
+        str(len(runs)),
+        f"{row.paper:.2f} %" if row.paper else "",
+        _percent([report["pixel_accuracy"] for report in reports]),
+        ", ".join(f"{report['temperature']:.3f}" for report in reports if "temperature" in report),
+        *(f"{reports[0]['multiply_adds'][part] / 1e6:,.1f}" for part in ("decoder", "total")),
+        f"{reports[0]['steps']:,}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _percent(values):
+    text = f"{100 * statistics.mean(values):.2f} %"
+    if len(values) > 1:
+        text += f" ({100 * min(values):.2f} to {100 * max(values):.2f})"
+    return text
+
+
+def _where(run):
+    start = run["runs"][-1]
+    versions = start["versions"]
+    return (
+        f"- {start['processor']}; Keras {versions['keras']} on {start['backend']} "
+        f"{versions[start['backend']]}; commit {start['commit'][:7]}"
+    )
+
+
+def draw(table, found, path):
+    """Loss, mIoU on val and T over the steps, a line a run, those of a row in one colour."""
+    import matplotlib.figure
+
+    logs = [(row, run["log"]) for row, runs in found.items() for run in runs]
+    panels = [panel for panel in PANELS if any(log[-1].get(panel) for _, log in logs)]
+    figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    colours = {row: f"C{i}" for i, row in enumerate(found)}
+    for axis, panel in zip(axes, panels, strict=True):
+        named = set()
+        for row, log in logs:
+            points = [(int(line["step"]), float(line[panel])) for line in log if line.get(panel)]
+            if points:
+                label = None if row in named else table.rows[row].label
+                axis.plot(*zip(*points, strict=True), ".-", color=colours[row], label=label)
+                named.add(row)
+        axis.set(xlabel="step", ylabel=PANELS[panel])
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[min(1, len(panels) - 1)].legend(fontsize="small")
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+if __name__ == "__main__":
+    main()
