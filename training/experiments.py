@@ -58,11 +58,11 @@ def strides(paper):
     return rows
 
 
-PHOTOGRAPHS = "steps=1800 steps_per_epoch=180"
+PHOTOGRAPHS = "steps=900 steps_per_epoch=180"
 LABEL_MAPS = (
     "data_set= train_masks=voc2012/SegmentationClass train_names=voc2012/train.txt "
     "val_names=voc2012/val.txt crop_size=193,193 batch_size=12 batch_norm_group=0 "
-    "new_layers_variance=0 steps=6000 steps_per_epoch=1500"
+    "new_layers_variance=0 steps=3000 steps_per_epoch=1000"
 )
 TABLES = {
     "upper_bound": Table(
