@@ -88,7 +88,8 @@ def run(table, row, seed):
     if path.exists():
         return path
     words, output = command(table, row, seed), RUNS / table / f"{row}_{seed}"
-    subprocess.run([sys.executable, *words[1:], "--output", str(output)], check=True)
+    words_here = [sys.executable, *words[1:], "--output", str(output)]
+    subprocess.run(words_here, check=True, cwd=HERE.parent)
     if not (output / "report.json").exists():
         return None
     report = json.loads((output / "report.json").read_text())

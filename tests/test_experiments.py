@@ -1,0 +1,68 @@
+"""Tables of experiments: rows that parse, a result file a run, the page that is made of them."""
+
+import json
+import shlex
+
+import pytest
+
+from keras_dup import training
+from training import experiments, results
+from training.experiments import Row, Table
+
+TINY = (
+    "train_count=4 val_count=2 backbone=label_encoder low_level_features= weights= channels=8 "
+    "crop_size=32,32 batch_size=4 steps=2 steps_per_epoch=1 devices=cpu:0"
+)
+ROWS = {
+    "bilinear": Row("bilinear, output stride 16", "decoder=bilinear", 98.40),
+    "stride16": Row("DUpsampling, output stride 16", "", 99.95),
+}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    for module in (experiments, results):
+        monkeypatch.setattr(
+            module, "TABLES", {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
+        )
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
+    return tmp_path
+
+
+def test_every_row_is_a_recipe_with_overrides_that_parse():
+    for name, table in experiments.TABLES.items():
+        for row in table.rows:
+            words = experiments.command(name, row, seed=3)
+            assert words[:3] == ["python", "-m", "training.train"]
+            path, overrides = experiments.HERE.parent / words[3], words[4:]
+            assert training.load(path, overrides).seed == 3
+
+
+def test_a_row_that_is_not_there_is_named(capsys):
+    with pytest.raises(SystemExit):
+        experiments.main(["upper_bound", "stride64"])
+    assert "upper_bound has no row stride64; bilinear32, stride32" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_runs_become_files_and_files_become_a_page(tiny, capsys):
+    experiments.main(["tiny", "--seeds", "0"])
+    experiments.main(["tiny", "stride16", "--seeds", "0", "1"])  # the first is there already
+    files = sorted(path.name for path in (tiny / "results/tiny").iterdir())
+    assert files == ["bilinear_0.json", "stride16_0.json", "stride16_1.json"]
+    found = json.loads((tiny / "results/tiny/stride16_1.json").read_text())
+    assert found["recipe"]["seed"] == 1 and found["report"]["steps"] == 2
+    assert [row["step"] for row in found["log"]] == ["1", "2"]
+    assert set(found["runs"][0]) >= {"commit", "versions", "processor", "backend"}
+    assert shlex.split(found["command"])[4:] == [*TINY.split(), "seed=1"]
+    results.main()
+    page = (tiny / "RESULTS.md").read_text()
+    assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
+    assert "python -m training.experiments tiny stride16 --seeds 0 1" in page
+    (line,) = [line for line in page.splitlines() if line.startswith("| DUpsampling")]
+    miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])
+    values = [json.loads((tiny / f"results/tiny/stride16_{s}.json").read_text()) for s in (0, 1)]
+    mean = 50 * sum(value["report"]["miou"] for value in values)
+    assert miou.startswith(f"{mean:.2f} % (") and seeds == "2" and paper == "99.95 %"
