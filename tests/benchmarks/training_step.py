@@ -4,8 +4,8 @@
         [--sides 257 513] [--batch 2] [--repeats 3] [--output FILE.json]
 
 Every row runs in processes of its own, the two losses alternating; the time is the median of their
-steps, the memory the largest of the process. "inputs" is the memory of the
-process before the first step.
+steps, the memory the largest of the process. "inputs" is the memory of the process before the first
+step.
 """
 
 import argparse
