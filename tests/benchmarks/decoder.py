@@ -2,8 +2,8 @@
 
 Decoders: features of ResNet-50 for an image of 512 x 512 at stride 16 (ASPP's output and b1u2c3)
 -> label map, ours and the vanilla one, both folded. Heads: (1, 512/r, 512/r, 64) -> label map,
-beside the floor, which is the product with W and writing as many ids, and beside the argmax compiled
-by XLA with the classes outside of the pixels of a window. Interleaved, medians.
+beside the floor, which is the product with W and writing as many ids, and beside an argmax that XLA
+compiles, with the classes outside of the pixels of a window. Interleaved, medians.
 """
 
 import argparse

@@ -1,20 +1,24 @@
 """Image to label map: this package's networks, the vanilla decoder's, keras-hub's, keras-cv's.
 
     python tests/benchmarks/speed.py [--size 512 512] [--batch 1] [--runs 9] [--xla]
-        [--only WORD] [--output FILE.json]
+        [--only WORD ...] [--output FILE.json]
 
 21 classes, every network one TensorFlow graph that ends in class ids, interleaved, medians. Weights
 and batch norms are at random, since grappler drops a bias of zeros. Ours as they are deployed
 (`export.fold`); the vanilla decoder's (DeepLabv3+, Fig. 1 of the paper) folded too, which spares
 its batch norms and its softmax. What the peers give is resized to the image, then the argmax.
 "ours, keras-hub's encoder" is our decoder on the peer's ResNet-50, with its low-level feature, P2.
+The memory is the peak of a process that runs one network, above that of the built network.
 """
 
 import argparse
 import importlib.util
 import json
 import pathlib
+import resource
 import statistics
+import subprocess
+import sys
 import time
 
 import keras
@@ -114,6 +118,19 @@ def networks(size):
     return found
 
 
+def memory(name, arguments):
+    """MiB of a network in a process of its own."""
+    size, batch = map(str, arguments.size), str(arguments.batch)
+    command = [sys.executable, __file__, "--size", *size, "--batch", batch, "--peak", name]
+    command += ["--xla"] if arguments.xla else []
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(printed.splitlines()[-1])
+
+
+def _peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=[512, 512])
@@ -122,9 +139,17 @@ def main():
     parser.add_argument("--xla", action="store_true")
     parser.add_argument("--only", nargs="+", help="words of the names of networks to run")
     parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shapes = Shapes(arguments.batch, arguments.size)
     image = tf.stack([tf.cast(shapes.image(i), tf.float32) for i in range(arguments.batch)])
+    if arguments.peak:
+        build = networks(arguments.size)[arguments.peak]
+        graph, before = tf.function(build(), autograph=False, jit_compile=arguments.xla), _peak()
+        for _ in range(3):
+            graph(image).numpy()
+        print(_peak() - before)
+        return
     graphs = {
         name: tf.function(build(), autograph=False, jit_compile=arguments.xla)
         for name, build in networks(arguments.size).items()
@@ -139,12 +164,13 @@ def main():
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     first = list(medians.values())[:2]
-    print(f"{'':32} {'median':>9} {'/ first':>9} {'/ second':>9}")
+    mib = {name: memory(name, arguments) for name in medians}
+    print(f"{'':32} {'median':>9} {'/ first':>9} {'/ second':>9} {'memory':>9}")
     for name, median in medians.items():
         ratios = " ".join(f"{median / one:9.2f}" for one in first)
-        print(f"{name:32} {1000 * median:6.0f} ms {ratios}")
+        print(f"{name:32} {1000 * median:6.0f} ms {ratios} {mib[name]:5.0f} MiB")
     peers = [name for name in ("keras-hub", "keras-cv") if importlib.util.find_spec(_module(name))]
-    results = {**vars(arguments), "seconds": seconds, "machine": machine(*peers)}
+    results = {**vars(arguments), "seconds": seconds, "mib": mib, "machine": machine(*peers)}
     print(results["machine"])
     if arguments.output:
         arguments.output.write_text(json.dumps({**results, "output": None}, indent=1) + "\n")
