@@ -24,7 +24,7 @@ def main():
         print(f"| {name} | {time:.0f} ms | {ratios} | {speed['mib'][name]:.0f} MiB |")
     print(speed["machine"], training["machine"], sep="\n")
     figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 4), sharey=False)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 4))
     title = f"{speed['size'][0]} x {speed['size'][1]}, batch {speed['batch']}"
     _bars(left, milliseconds, f"image to label map, ms\n{title}")
     _bars(middle, speed["mib"], "peak memory, MiB above the network\n" + title)
@@ -37,7 +37,7 @@ def _bars(axes, values, title):
     colours = ["tab:blue" if name.startswith("ours") else "tab:gray" for name in values]
     bars = axes.barh(list(values), list(values.values()), color=colours)
     axes.bar_label(bars, fmt="%.0f", padding=2)
-    axes.margins(x=0.15)
+    axes.margins(x=0.2)
     axes.invert_yaxis()
     axes.set_title(title, fontsize=10)
 
