@@ -15,7 +15,8 @@ def predict(model, image, scales=(1.0,), flip=False, window=None):
     al. 2019, Sec. 4.2: 0.5 to 1.75 in steps of 0.25, and mirrored).
 
     Args:
-        model: what `keras_dup.models.build` returns.
+        model: what `keras_dup.models.build` returns; faster is what
+            `keras_dup.export.fold(model, "probabilities")` makes of it, once it is trained.
         image: (H, W, 3) in 0..255, uint8 or float; or a list of such images of any sizes, or
             (B, H, W, 3).
         scales: a side of n pixels becomes (n - 1) * scale + 1, as DeepLab resizes.

@@ -55,8 +55,10 @@ def labelled(arguments, names):
 def predictor(arguments):
     """The function image -> label map of the model of the command line, and its class names."""
     from keras_dup import inference
+    from keras_dup.export.folding import fold
 
     network, names = model(arguments)
+    network = fold(network, "probabilities")  # nothing trains it from here on
     options = {"scales": arguments.scales, "flip": arguments.flip}
     options["window"] = arguments.window or None
     return functools.partial(inference.predict, network, **options), names

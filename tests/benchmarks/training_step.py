@@ -1,11 +1,11 @@
 """Time and memory of a training step, with the packed cross-entropy and with the plain one.
 
     python tests/benchmarks/training_step.py [--backbone NAME] [--classes 21 59 150]
-        [--sides 257 513] [--batch 2] [--output FILE.json]
+        [--sides 257 513] [--batch 2] [--repeats 3] [--output FILE.json]
 
-Every row runs in processes of its own, the two losses alternating, three times each; the time is
-the median of their steps, the memory the largest of the process. "inputs" is the memory of the
-process before the first step.
+Every row runs in processes of its own, the two losses alternating; the time is the median of their
+steps, the memory the largest of the process. "inputs" is the memory of the process before the first
+step.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import time
 
 from machine import machine
 
-STEPS, REPEATS = 6, 3
+STEPS = 6
 
 
 def step(backbone, classes, side, batch, packed):
@@ -57,9 +57,9 @@ def _peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def row(backbone, classes, side, batch):
+def row(backbone, classes, side, batch, repeats):
     found = {True: [], False: []}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for packed, runs in found.items():
             arguments = [backbone, classes, side, batch, int(packed)]
             command = [sys.executable, __file__, "--step", *map(str, arguments)]
@@ -78,6 +78,7 @@ def main():
     parser.add_argument("--classes", type=int, nargs="+", default=[21, 59, 150])
     parser.add_argument("--sides", type=int, nargs="+", default=[257, 513])
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--step", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -92,7 +93,7 @@ def main():
     )
     for side in arguments.sides:
         for classes in arguments.classes:
-            found = row(arguments.backbone, classes, side, arguments.batch)
+            found = row(arguments.backbone, classes, side, arguments.batch, arguments.repeats)
             results["rows"].append(found)
             plain, packed = found["plain"], found["packed"]
             extra = [run["peak_mib"] - run["before_mib"] for run in (plain, packed)]

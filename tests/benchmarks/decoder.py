@@ -1,0 +1,109 @@
+"""The decoder alone, and the head alone: `python tests/benchmarks/decoder.py [--output FILE.json]`.
+
+Decoders: features of ResNet-50 for an image of 512 x 512 at stride 16 (ASPP's output and b1u2c3)
+-> label map, ours and the vanilla one, both folded. Heads: (1, 512/r, 512/r, 64) -> label map,
+beside the floor, which is the product with W and writing as many ids, and beside an argmax that XLA
+compiles, with the classes outside of the pixels of a window. Interleaved, medians.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+from machine import machine
+from speed import disturbed
+
+from keras_dup import decoders, export, layers
+
+SIDE, CHANNELS = 512, 64
+HEADS = ((21, 16), (21, 32), (150, 16))  # classes, ratio
+
+
+def decoder(name, classes):
+    """A folded network from the features to the label map, and features."""
+    x, low = keras.Input((SIDE // 16, SIDE // 16, 256)), keras.Input((SIDE // 4, SIDE // 4, 256))
+    if name == "ours":
+        upsampling = layers.DUpsampling(classes, 16, name="dupsampling")
+        scores = decoders.dupsampling_decoder(x, [("f", low, 4)], 16, upsampling, CHANNELS)
+    else:
+        scores = decoders.bilinear_decoder(x, [("f", low, 4)], 16, classes)
+    model = keras.Model([x, low], keras.layers.Softmax()(scores))
+    network = export.fold(disturbed(model))
+    features = [tf.random.normal((1, *tensor.shape[1:])) for tensor in (x, low)]
+    return lambda: network(features, training=False)
+
+
+def heads(classes, ratio):
+    """{name: function to the label map}; W is a variable, as in a deployed network."""
+    side, pixels = SIDE // ratio, ratio**2
+    features = tf.random.normal((1, side, side, CHANNELS))
+    layer = export.folding.PackedLabels(classes, ratio)
+    layer.build(features.shape)
+    layer.bias.assign(tf.random.normal(layer.bias.shape))
+
+    @tf.function(autograph=False, jit_compile=True)
+    def largest(scores):
+        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], tf.uint8)
+        for k in range(1, classes):
+            ids = tf.where(scores[:, k] > best, tf.constant(k, tf.uint8), ids)
+            best = tf.maximum(best, scores[:, k])
+        return ids
+
+    kernel = tf.reshape(layer.kernel, (1, 1, CHANNELS, pixels, classes))
+    kernel = tf.Variable(tf.reshape(tf.einsum("abcpk->abckp", kernel), layer.kernel.shape))
+    bias = tf.Variable(tf.reshape(tf.transpose(tf.reshape(layer.bias, (pixels, classes))), (-1,)))
+
+    def compiled():
+        scores = tf.nn.bias_add(tf.nn.conv2d(features, kernel, 1, "VALID"), bias)
+        ids = largest(tf.reshape(scores, (-1, classes, pixels)))
+        return tf.nn.depth_to_space(tf.reshape(ids, (1, side, side, pixels)), ratio)
+
+    def floor():
+        ids = tf.fill((1, SIDE, SIDE, 1), tf.constant(1, tf.uint8))
+        return ids, tf.nn.conv2d(features, layer.kernel, 1, "VALID")
+
+    return {"floor": floor, "ours": lambda: layer(features), "argmax by XLA": compiled}
+
+
+def medians(functions, runs):
+    """{name: seconds}, interleaved."""
+    graphs = {name: tf.function(f, autograph=False) for name, f in functions.items()}
+    seconds = {name: [] for name in graphs}
+    for run in range(runs + 2):
+        for name, graph in graphs.items():
+            start = time.perf_counter()
+            tf.nest.flatten(graph())[0].numpy()
+            if run > 1:  # the first one traces
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=31)
+    parser.add_argument("--output", type=pathlib.Path)
+    arguments = parser.parse_args()
+    found = {}
+    for classes in (21, 150):
+        names = ("ours", "vanilla")
+        name = f"decoder, {classes} classes"
+        found[name] = medians({n: decoder(n, classes) for n in names}, arguments.runs)
+    for classes, ratio in HEADS:
+        name = f"head, {classes} classes, ratio {ratio}"
+        found[name] = medians(heads(classes, ratio), arguments.runs)
+    for name, seconds in found.items():
+        first = next(iter(seconds.values()))
+        columns = (f"{n} {1000 * s:.2f} ms ({s / first:.2f})" for n, s in seconds.items())
+        print(f"{name:28}", ", ".join(columns))
+    results = {"seconds": found, "machine": machine()}
+    print(results["machine"])
+    if arguments.output:
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
