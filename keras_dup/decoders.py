@@ -46,7 +46,7 @@ def fuse(x, feature, name):
     return separable_convolution(x, 256, name=f"fuse_{name}_2")
 
 
-def dupsampling_decoder(x, low_level_features, stride, upsampling, channels):
+def dupsampling_decoder(x, low_level_features, stride, upsampling, channels, centred=False):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
     Args:
@@ -54,13 +54,15 @@ def dupsampling_decoder(x, low_level_features, stride, upsampling, channels):
         low_level_features: list of (name, feature, stride of the feature), fused in this order.
         upsampling: the `DUpsampling` layer, of ratio `stride`.
         channels: C~, what the last 1x1 convolution gives to `upsampling`.
+        centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
     for name, feature, feature_stride in low_level_features:
         if feature_stride < stride:
-            subsampling = Subsampling(stride // feature_stride, name=f"fuse_{name}_subsampling")
-            feature = subsampling(feature)
+            ratio = stride // feature_stride
+            start = ratio // 2 if centred else 0
+            feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name)
     return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
 

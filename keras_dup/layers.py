@@ -199,17 +199,23 @@ class Subsampling(keras.layers.Layer):
     """Every k-th row and column: `x[:, ::k, ::k]`, the downsample of Eq. 8.
 
     On the paper's 513 grid this is bilinear downsampling with aligned corners, and at any size it
-    gives ceil(H / k) rows.
+    gives ceil(H / k) rows. With `start`, rows and columns start, start + k, ...; where the last of
+    them lies beyond the edge, it is the edge.
+
+    Args: stride, k; start, 0..k-1.
 
     Input: (B, H, W, C).  Output: (B, ceil(H/k), ceil(W/k), C).
     """
 
-    def __init__(self, stride, **kwargs):
+    def __init__(self, stride, start=0, **kwargs):
         super().__init__(**kwargs)
-        self.stride = stride
+        self.stride, self.start = stride, start
 
     def call(self, x):
-        return x[:, :: self.stride, :: self.stride]
+        for axis in (1, 2) if self.start else ():
+            edge = x[:, -1:] if axis == 1 else x[:, :, -1:]
+            x = ops.concatenate([x, *[edge] * self.start], axis=axis)
+        return x[:, self.start :: self.stride, self.start :: self.stride]
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -217,7 +223,7 @@ class Subsampling(keras.layers.Layer):
         return (batch, *sides, channels)
 
     def get_config(self):
-        return {**super().get_config(), "stride": self.stride}
+        return {**super().get_config(), "stride": self.stride, "start": self.start}
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")

@@ -100,7 +100,8 @@ def build(
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
     _check(network, preprocessing)
-    image, features, strides = _encoder(network, preprocessing)
+    centred = network.decoder == "dupsampling" and isinstance(network.backbone, str)
+    image, features, strides = _encoder(network, preprocessing, centred)
     output_stride = strides["last"]
     low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
     low_level_features.sort(key=lambda feature: -feature[2])
@@ -111,7 +112,9 @@ def build(
         linear = not isinstance(projection, LabelAutoencoder)
         layer = DUpsampling if linear else AutoencoderUpsampling
         upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
-        x = decoders.dupsampling_decoder(x, low_level_features, output_stride, upsampling, channels)
+        x = decoders.dupsampling_decoder(
+            x, low_level_features, output_stride, upsampling, channels, centred
+        )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
         x = decoders.bilinear_decoder(x, low_level_features, output_stride, network.num_classes)
@@ -183,12 +186,12 @@ def _check(network, preprocessing):
         raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
 
 
-def _encoder(network, preprocessing):
+def _encoder(network, preprocessing, centred):
     """The image, {name: feature} and {name: stride} of the backbone."""
     if isinstance(network.backbone, keras.Model):
         return _keras_model(network, preprocessing)
     image = keras.Input((None, None, 3), name="image")
-    features = getattr(backbones, network.backbone)(image, network.output_stride)
+    features = getattr(backbones, network.backbone)(image, network.output_stride, centred)
     names = network.low_level_features
     unknown = [name for name in names if name not in features]
     if unknown:

@@ -78,6 +78,46 @@ def test_rates_take_the_place_of_strides_as_in_deeplab(name, output_stride):
     assert {n: (c.strides[0], c.dilation_rate[0]) for n, c in found.items()} == plan
 
 
+@pytest.mark.parametrize(
+    ("name", "output_stride", "feature"),
+    [
+        ("mobilenet_v2", 16, "b4u1c2"),
+        ("efficientnet_lite0", 8, "b3u1c2"),
+        ("resnet50", 8, "b1u3c3"),
+        ("xception65", 8, "efb2u1c3"),
+    ],
+)
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("side", [255, 256])
+def test_features_are_centred_on_their_pixel_or_on_their_window(
+    name, output_stride, feature, centred, side
+):
+    import tensorflow as tf
+
+    image = keras.Input((None, None, 3))
+    found = getattr(backbones, name)(image, output_stride, centred)
+    model = randomized(keras.Model(image, found[feature]))
+    x, place = tf.random.stateless_normal((1, side, side, 3), (0, 1)) * 50, 128 // output_stride
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(model(x)[0, place, place])
+    seen = np.abs(tape.gradient(y, x)[0]).sum(-1)
+    for axis in (0, 1):
+        pixels = np.flatnonzero(seen.sum(axis))
+        assert pixels[0] > 0 and pixels[-1] < side - 1  # the image does not cut it
+        assert pixels[0] + pixels[-1] == 2 * (128 + (output_stride // 2 if centred else 0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(65, 97), (64, 90)])
+def test_centred_features_have_the_shapes_of_the_others(name, size):
+    image = keras.Input((*size, 3))
+    for output_stride in (8, 32):
+        both = [getattr(backbones, name)(image, output_stride, c) for c in (False, True)]
+        one, other = ({key: x.shape for key, x in found.items()} for found in both)
+        assert one == other
+
+
 def _last(name, output_stride):
     image, found = features(name, output_stride)
     return image, found["last"]

@@ -147,6 +147,14 @@ def test_subsampling_gives_the_size_of_a_strided_feature():
         assert y.shape[1] == -(-side // 8)
 
 
+@pytest.mark.parametrize("side", [1, 7, 8, 9, 12, 13])
+def test_subsampling_takes_the_centres_of_windows(side):
+    x = np.arange(side, dtype="float32")[None, :, None, None] + np.zeros((1, 1, 3, 1), "float32")
+    y = keras.ops.convert_to_numpy(layers.Subsampling(8, start=4)(x))
+    expected = np.minimum(np.arange(4, 4 + 8 * -(-side // 8), 8), side - 1)
+    np.testing.assert_array_equal(y[0, :, 0, 0], expected)
+
+
 def test_subsampling_is_bilinear_with_aligned_corners_on_the_paper_s_grid():
     x = features(1, 33, 33, 1)
     y = keras.ops.convert_to_numpy(layers.Subsampling(4)(x))

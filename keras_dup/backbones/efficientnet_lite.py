@@ -25,23 +25,23 @@ LITE0 = (
 )
 
 
-def efficientnet_lite0(image, output_stride=16):
+def efficientnet_lite0(image, output_stride=16, centred=False):
     """EfficientNet-Lite0. Features: conv1 (stride 2) and b{block}u{unit}c{conv}, 320 at the end.
 
     In a unit conv 1 expands, conv 2 is depthwise and conv 3 projects; c3 is named before the
     shortcut is added. The blocks end at strides 2, 4, 8, 16, 16, 32, 32.
     """
-    return _efficientnet_lite(image, LITE0, output_stride)
+    return _efficientnet_lite(image, LITE0, output_stride, centred)
 
 
-def efficientnet_lite1(image, output_stride=16):
+def efficientnet_lite1(image, output_stride=16, centred=False):
     """EfficientNet-Lite1: depth times 1.1. Features as in `efficientnet_lite0`."""
-    return _efficientnet_lite(image, scaled(LITE0, 1.0, 1.1), output_stride)
+    return _efficientnet_lite(image, scaled(LITE0, 1.0, 1.1), output_stride, centred)
 
 
-def efficientnet_lite2(image, output_stride=16):
+def efficientnet_lite2(image, output_stride=16, centred=False):
     """EfficientNet-Lite2: width times 1.1, depth times 1.2, 352 channels at the end."""
-    return _efficientnet_lite(image, scaled(LITE0, 1.1, 1.2), output_stride)
+    return _efficientnet_lite(image, scaled(LITE0, 1.1, 1.2), output_stride, centred)
 
 
 def efficientnet_lite0_classifier():
@@ -71,6 +71,6 @@ def _rounded(filters):
     return nearest if nearest >= 0.9 * filters else nearest + 8
 
 
-def _efficientnet_lite(image, blocks, output_stride):
+def _efficientnet_lite(image, blocks, output_stride, centred):
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(image)
-    return inverted_residuals(x, blocks, output_stride)
+    return inverted_residuals(x, blocks, output_stride, centred)

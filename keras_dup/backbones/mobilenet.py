@@ -27,17 +27,17 @@ MOBILENET_V2 = (
 relu6_convolution = functools.partial(convolution, epsilon=1e-3, activation="relu6")
 
 
-def mobilenet_v2(image, output_stride=16):
+def mobilenet_v2(image, output_stride=16, centred=False):
     """MobileNetV2. Features: conv1 (stride 2) and b{block}u{unit}c{conv}, 320 at the end.
 
     In a unit conv 1 expands, conv 2 is depthwise and conv 3 projects; c3 is named before the
     shortcut is added. The blocks end at strides 2, 4, 8, 16, 16, 32, 32.
     """
     x = layers.Rescaling(1 / 127.5, -1.0, name="rescaling")(image)
-    return inverted_residuals(x, MOBILENET_V2, output_stride)
+    return inverted_residuals(x, MOBILENET_V2, output_stride, centred)
 
 
-def inverted_residuals(x, blocks, output_stride):
+def inverted_residuals(x, blocks, output_stride, centred):
     """A 3x3 convolution with stride 2 to 32 channels, the units of `blocks` -> {name: feature}."""
     x = relu6_convolution(x, "conv1", 3, 2, filters=32)
     features = {"conv1": x}
@@ -46,20 +46,20 @@ def inverted_residuals(x, blocks, output_stride):
         for block, (kernel_size, stride, expansion, filters, units) in enumerate(blocks, 1)
         for unit in range(1, units + 1)
     ]
-    plan = strides_and_rates((unit[2] for unit in units), 2, output_stride)
-    for (name, kernel_size, _, expansion, filters), (stride, rate) in zip(units, plan, strict=True):
-        x = _unit(x, name, kernel_size, stride, rate, expansion, filters, features)
+    plan = strides_and_rates((unit[2] for unit in units), 2, output_stride, centred)
+    for (name, kernel_size, _, expansion, filters), place in zip(units, plan, strict=True):
+        x = _unit(x, name, kernel_size, place, expansion, filters, features)
     features["last"] = x
     return features
 
 
-def _unit(x, name, kernel_size, stride, rate, expansion, filters, features):
-    shortcut = x
+def _unit(x, name, kernel_size, place, expansion, filters, features):
+    (stride, rate, shift), shortcut = place, x
     if expansion > 1:
         x = relu6_convolution(x, f"{name}c1", 1, filters=expansion * x.shape[-1])
         features[f"{name}c1"] = x
     depthwise = layers.DepthwiseConv2D
-    x = relu6_convolution(x, f"{name}c2", kernel_size, stride, rate, layer=depthwise)
+    x = relu6_convolution(x, f"{name}c2", kernel_size, stride, rate, layer=depthwise, shift=shift)
     features[f"{name}c2"] = x
     x = relu6_convolution(x, f"{name}c3", 1, filters=filters, activation=None)
     features[f"{name}c3"] = x

@@ -13,7 +13,7 @@ import functools
 
 from keras import layers
 
-from keras_dup.backbones.convolution import convolution, strides_and_rates
+from keras_dup.backbones.convolution import convolution, shifted, strides_and_rates
 
 # base depth, units, stride of the last unit
 RESNET50 = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))
@@ -22,21 +22,21 @@ RESNET101 = ((64, 3, 2), (128, 4, 2), (256, 23, 2), (512, 3, 1))
 _convolution = functools.partial(convolution, epsilon=1e-5, kernel_initializer="he_normal")
 
 
-def resnet50(image, output_stride=16):
+def resnet50(image, output_stride=16, centred=False):
     """ResNet-50 beta. Features: conv1_1..3 (stride 2) and b{block}u{unit}c{conv}, 2048 at the end.
 
     conv 3 of a unit is named before the shortcut is added, as DeepLab's decoder takes it
     (b1u2c3: 256 channels at stride 4).
     """
-    return _resnet(image, RESNET50, output_stride)
+    return _resnet(image, RESNET50, output_stride, centred)
 
 
-def resnet101(image, output_stride=16):
+def resnet101(image, output_stride=16, centred=False):
     """ResNet-101 beta. Features as in `resnet50`, with 23 units in block 3."""
-    return _resnet(image, RESNET101, output_stride)
+    return _resnet(image, RESNET101, output_stride, centred)
 
 
-def _resnet(image, blocks, output_stride):
+def _resnet(image, blocks, output_stride, centred):
     features = {}
     x = layers.Rescaling(1 / 127.5, -1.0, name="rescaling")(image)
     for name, filters, stride in (("conv1_1", 64, 2), ("conv1_2", 64, 1), ("conv1_3", 128, 1)):
@@ -48,20 +48,27 @@ def _resnet(image, blocks, output_stride):
         for block, (depth, units, stride) in enumerate(blocks, start=1)
         for unit in range(1, units + 1)
     ]
-    plan = strides_and_rates((stride for _, stride, _ in units), 4, output_stride)
-    for (depth, _, name), (stride, rate) in zip(units, plan, strict=True):
-        x = _bottleneck(x, depth, stride, rate, name, features)
+    plan = strides_and_rates((stride for _, stride, _ in units), 4, output_stride, centred)
+    for (depth, _, name), place in zip(units, plan, strict=True):
+        x = _bottleneck(x, depth, place, name, features)
     features["last"] = x
     return features
 
 
-def _bottleneck(x, depth, stride, rate, name, features):
-    if x.shape[-1] == 4 * depth:
-        shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut")(x) if stride > 1 else x
+def _bottleneck(x, depth, place, name, features):
+    stride, rate, shift = place
+    if x.shape[-1] != 4 * depth:
+        shortcut = f"{name}_shortcut"
+        shortcut = _convolution(x, shortcut, 1, stride, filters=4 * depth, shift=shift)
+    elif stride > 1:
+        shortcut = shifted(x, f"{name}_shortcut") if shift else x
+        shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut")(shortcut)
     else:
-        shortcut = _convolution(x, f"{name}_shortcut", 1, stride, filters=4 * depth)
+        shortcut = x
     residual = functools.partial(_convolution, activation="relu")
     x = features[f"{name}c1"] = residual(x, f"{name}c1", 1, filters=depth)
-    x = features[f"{name}c2"] = residual(x, f"{name}c2", 3, stride, rate, filters=depth)
+    x = features[f"{name}c2"] = residual(
+        x, f"{name}c2", 3, stride, rate, filters=depth, shift=shift
+    )
     x = features[f"{name}c3"] = _convolution(x, f"{name}c3", 1, filters=4 * depth)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, x]))

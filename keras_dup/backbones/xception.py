@@ -41,21 +41,21 @@ XCEPTION71 = (
 _convolution = functools.partial(convolution, epsilon=1e-3)
 
 
-def xception65(image, output_stride=16):
+def xception65(image, output_stride=16, centred=False):
     """Xception-65. Features: conv1_1..2 (stride 2) and {flow}b{block}u{unit}c{conv}, 2048 at last.
 
     The flows are ef (entry), mf (middle) and xf (exit). conv 3 of a unit is named before the
     shortcut is added (mfb1u16c3: 728 channels at stride 16; efb2u1c2: 256 at stride 4).
     """
-    return _xception(image, XCEPTION65, output_stride)
+    return _xception(image, XCEPTION65, output_stride, centred)
 
 
-def xception71(image, output_stride=16):
+def xception71(image, output_stride=16, centred=False):
     """Xception-71. Features as in `xception65`, with five blocks in the entry flow."""
-    return _xception(image, XCEPTION71, output_stride)
+    return _xception(image, XCEPTION71, output_stride, centred)
 
 
-def _xception(image, blocks, output_stride):
+def _xception(image, blocks, output_stride, centred):
     features = {}
     x = layers.Rescaling(1 / 127.5, -1.0, name="rescaling")(image)
     for name, filters, stride in (("conv1_1", 32, 2), ("conv1_2", 64, 1)):
@@ -66,29 +66,30 @@ def _xception(image, blocks, output_stride):
         for block, units, filters, shortcut, stride in blocks
         for unit in range(1, units + 1)
     ]
-    plan = strides_and_rates((stride for *_, stride in units), 2, output_stride)
-    for (name, filters, shortcut, _), (stride, rate) in zip(units, plan, strict=True):
-        x = _unit(x, name, filters, shortcut, stride, rate, features)
+    plan = strides_and_rates((stride for *_, stride in units), 2, output_stride, centred)
+    for (name, filters, shortcut, _), place in zip(units, plan, strict=True):
+        x = _unit(x, name, filters, shortcut, place, features)
     features["last"] = x
     return features
 
 
-def _unit(x, name, filters, shortcut, stride, rate, features):
+def _unit(x, name, filters, shortcut, place, features):
     unit_input, relu_first = x, shortcut is not None
+    last = {True: place, False: (1, place[1], False)}  # the third convolution has the stride
     for conv, depth in enumerate(filters, start=1):
         if relu_first:
             x = layers.ReLU(name=f"{name}c{conv}_relu")(x)
-        conv_stride = stride if conv == 3 else 1
-        x = _separable(x, f"{name}c{conv}", depth, conv_stride, rate, relu_inside=not relu_first)
+        x = _separable(x, f"{name}c{conv}", depth, last[conv == 3], relu_inside=not relu_first)
         features[f"{name}c{conv}"] = x
     if shortcut == "conv":
         arguments = {"filters": filters[-1], "kernel_initializer": _initializer()}
-        unit_input = _convolution(unit_input, f"{name}_shortcut", 1, stride, **arguments)
+        arguments |= {"stride": place[0], "shift": place[2]}
+        unit_input = _convolution(unit_input, f"{name}_shortcut", 1, **arguments)
     return x if shortcut is None else layers.Add(name=f"{name}_add")([x, unit_input])
 
 
-def _separable(x, name, filters, stride, rate, relu_inside):
-    activation = "relu" if relu_inside else None
+def _separable(x, name, filters, place, relu_inside):
+    (stride, rate, shift), activation = place, "relu" if relu_inside else None
     x = _convolution(
         x,
         f"{name}_depthwise",
@@ -98,6 +99,7 @@ def _separable(x, name, filters, stride, rate, relu_inside):
         layer=layers.DepthwiseConv2D,
         depthwise_initializer=_initializer(),
         activation=activation,
+        shift=shift,
     )
     arguments = {"filters": filters, "kernel_initializer": _initializer()}
     return _convolution(x, f"{name}_pointwise", 1, activation=activation, **arguments)

@@ -55,8 +55,11 @@ def network(recipe, projection=None):
     stride, num_classes = recipe.output_stride, recipe.num_classes
     image = keras.Input((None, None, 3), name="image")
     x = OneHot(num_classes, name="one_hot")(image)
-    for i, filters in enumerate(FILTERS[: stride.bit_length() - 1], start=1):
-        x = convolution(x, f"{NAME}_{i}", 3, 2, filters=filters, epsilon=1e-5, activation="relu")
+    centred, names = recipe.decoder == "dupsampling", range(1, stride.bit_length())
+    for i, filters in zip(names, FILTERS, strict=False):
+        shift = centred and i == names[-1]
+        arguments = {"filters": filters, "epsilon": 1e-5, "activation": "relu", "shift": shift}
+        x = convolution(x, f"{NAME}_{i}", 3, 2, **arguments)
     if recipe.decoder == "dupsampling":
         upsampling = DUpsampling(num_classes, stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(x, (), stride, upsampling, recipe.channels)
