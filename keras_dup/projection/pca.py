@@ -92,14 +92,17 @@ def principal(covariance, enough, block_size=16, verbose=False):
         block_size: vectors that are multiplied at once: more need fewer, longer products.
     """
     random = np.random.default_rng(0)
-    basis, small = np.zeros((0, covariance.size)), np.zeros((0, 0))
+    store, small = np.empty((8 * block_size, covariance.size)), np.zeros((0, 0))
     rest = random.standard_normal((covariance.size, block_size))
     bar = tqdm(desc="solving", unit=" products", disable=not verbose)
     # The matrices are narrow: threads gain little, and lose tenfold where others use the cores.
     with bar, threadpool_limits(1, user_api="blas"):
         while True:
-            block = _next_block(rest, basis, random)
-            basis = np.concatenate([basis, block.T])
+            block = _next_block(rest, store[: len(small)], random)
+            if len(small) + block.shape[1] > len(store):
+                store = np.concatenate([store, np.empty_like(store)])
+            basis = store[: len(small) + block.shape[1]]
+            basis[len(small) :] = block.T
             rest = covariance @ block
             bar.update(rest.shape[1])
             small, rest = _project(small, rest, basis)
