@@ -93,35 +93,34 @@ def principal(covariance, enough, block_size=16, verbose=False):
     """
     random = np.random.default_rng(0)
     store, small = np.empty((8 * block_size, covariance.size)), np.zeros((0, 0))
-    rest = random.standard_normal((covariance.size, block_size))
+    outside = np.linalg.qr(random.standard_normal((covariance.size, block_size)))
     bar = tqdm(desc="solving", unit=" products", disable=not verbose)
     # The matrices are narrow: threads gain little, and lose tenfold where others use the cores.
     with bar, threadpool_limits(1, user_api="blas"):
         while True:
-            block = _next_block(rest, store[: len(small)], random)
+            block = _next_block(*outside, store[: len(small)], random)
             if len(small) + block.shape[1] > len(store):
                 store = np.concatenate([store, np.empty_like(store)])
             basis = store[: len(small) + block.shape[1]]
             basis[len(small) :] = block.T
-            rest = covariance @ block
+            small, rest = _project(small, covariance @ block, basis)
+            outside = np.linalg.qr(rest)
             bar.update(rest.shape[1])
-            small, rest = _project(small, rest, basis)
             values, vectors = np.linalg.eigh(small)
             values, vectors = values[::-1], vectors[:, ::-1]
             whole = len(small) == covariance.size
             k = enough(values) or (len(small) if whole else None)
-            if k and (whole or _missed(rest, vectors[:, :k]) <= TOLERANCE * values[0]):
+            if k and (whole or _missed(outside[1], vectors[:, :k]) <= TOLERANCE * values[0]):
                 return values[:k], vectors[:, :k].T @ basis
 
 
-def _next_block(rest, basis, random):
-    """Orthonormal columns that span `rest`, orthogonal to `basis`, no more than there is room."""
-    rest = rest[:, : len(rest) - len(basis)]
-    block, triangle = np.linalg.qr(rest)
+def _next_block(block, triangle, basis, random):
+    """Columns orthonormal, also to the basis, from the QR of the last rest; as there is room."""
+    block = block[:, : len(block) - len(basis)]
     # What has no more to say, up to rounding, goes on in a random direction.
-    sizes = np.abs(triangle.diagonal())
+    sizes = np.abs(triangle.diagonal())[: block.shape[1]]
     empty = sizes <= 1e-14 * max(sizes.max(), 1.0)
-    block[:, empty] = random.standard_normal((len(rest), empty.sum()))
+    block[:, empty] = random.standard_normal((len(block), empty.sum()))
     for _ in range(2 if empty.any() else 1):  # `rest` was made orthogonal once before
         block = np.linalg.qr(block - basis.T @ (basis @ block))[0]
     return block
@@ -136,9 +135,9 @@ def _project(small, image, basis):
     return grown, image - basis.T @ inside
 
 
-def _missed(rest, vectors):
-    """max |A x - value x| over the vectors, which are given in the basis."""
-    return np.sqrt(np.square(rest @ vectors[-rest.shape[1] :]).sum(0).max())
+def _missed(triangle, vectors):
+    """max |A x - value x|: of vectors in the basis, by the triangle of the rest's QR."""
+    return np.linalg.norm(triangle @ vectors[-triangle.shape[1] :], axis=0).max()
 
 
 def _differences(windows, num_classes, ratio):
