@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_dup import data, export, models, projection
 from keras_dup.export import mobile
+from keras_dup.projection import autoencoder
 
 
 @pytest.fixture(scope="module", params=models.DECODERS)
@@ -89,6 +90,26 @@ def test_litert_answers_with_built_in_operations_alone(
         answer = answer.argmax(-1)
     assert answer.dtype in (np.uint8, np.int64)
     assert (answer == expected.argmax(-1)).mean() >= least
+
+
+@pytest.mark.slow
+def test_a_network_with_the_auto_encoders_decoder_is_exported(tmp_path):
+    keras.utils.set_random_seed(0)
+    counts = projection.count_windows(data.Shapes(16, (64, 64)).label_maps(), 7, 16)
+    fitted = autoencoder.fit(counts, 7, 16, 8, method="autoencoder", steps=50)
+    model = models.build("efficientnet_lite0", 7, weights="imagenet", projection=fitted)
+    assert isinstance(model.get_layer("dupsampling"), autoencoder.AutoencoderUpsampling)
+    given = {"images": pictures(), "verbose": False}
+    path = export.saved_model(model, tmp_path / "model", probabilities=True, **given)["path"]
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    for image in pictures():
+        batch = image[None].astype("float32")
+        answer, expected = serve(image=tf.constant(batch)), model(batch).numpy()
+        np.testing.assert_allclose(answer["probabilities"].numpy(), expected, atol=1e-4)
+        assert (answer["label_map"].numpy() == expected.argmax(-1)).mean() >= 0.999
+    for size, output in (((65, 81), "label_map"), (None, "probabilities")):
+        report = export.litert(model, tmp_path / f"{output}.tflite", None, size, output, **given)
+        assert report["equal_pixels"] >= 0.999
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_files_go_with_the_result(tmp_path, monkeypatch):
 def test_a_tally_adds_up_what_is_larger_than_its_memory_at_once(memory):
     rng, tally, parts = np.random.default_rng(1), Tally(memory), []
     for _ in range(9):
-        part = counted(rng.integers(0, 3, (200, 4)).astype(np.uint8), 1)
+        part = counted(rng.integers(0, 3, (200, 4)).astype(np.uint8), label_maps=1)
         parts.append(part)
         tally.add(part)
     assert_same(tally.result(), sum(parts[1:], parts[0]))

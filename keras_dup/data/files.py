@@ -83,7 +83,7 @@ def read_label_map(path, num_classes, ignore_class=VOID):
     check_ids(ids, num_classes, ignore_class, path)
     if ignore_class not in (None, VOID):
         ids[ids == ignore_class] = VOID
-    return ids.astype(np.uint8)
+    return ids.astype(np.uint8, copy=False)
 
 
 def check_ids(ids, num_classes, ignore_class, name):
@@ -140,7 +140,7 @@ def _read_ids(file, name):
                 "save it as a palette or grey PNG, one class id per pixel"
             )
         ids = np.asarray(image).astype(np.int64 if deep else np.uint8)
-    return ids // _STRETCH.get(raw_mode, 1)
+    return ids // _STRETCH[raw_mode] if raw_mode in _STRETCH else ids
 
 
 def _opened(file, name):

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_dup.projection.window_counts import MEMORY, Tally, counted
-from keras_dup.projection.windows import cut_windows, id_type
+from keras_dup.projection.windows import cut_windows, id_type, several_and_single
 
 _BATCH = 16  # label maps that are counted at once
 ON_ERROR = ("raise", "skip")
@@ -31,8 +31,8 @@ class Cutter:
         if self.on_error not in ON_ERROR:
             raise ValueError(f"on_error is {self.on_error!r}; one of {ON_ERROR} is expected")
 
-    def cut(self, readers, skipped):
-        """Yields ids and void, (n, r*r), and the shape (h, w) of the grid of n windows.
+    def cut(self, readers, skipped, cut=cut_windows):
+        """Yields what `cut` of `windows` returns and the shape (h, w) of the grid of windows.
 
         readers: (place, function that returns the label map); skipped: a list of messages that
         grows.
@@ -40,13 +40,13 @@ class Cutter:
         for place, read in readers:
             try:
                 label_map, name = read(), f"label map {place}"
-                cut = cut_windows(label_map, self.num_classes, self.ratio, self.ignore_class, name)
+                found = cut(label_map, self.num_classes, self.ratio, self.ignore_class, name)
             except (ValueError, OSError) as error:
                 if self.on_error == "raise":
                     raise
                 skipped.append(str(error))
             else:
-                yield *cut, tuple(-(-size // self.ratio) for size in np.shape(label_map))
+                yield *found, tuple(-(-size // self.ratio) for size in np.shape(label_map))
 
 
 @dataclasses.dataclass
@@ -60,13 +60,18 @@ class Counter(Cutter):
 
     def __call__(self, readers):
         """-> `WindowCounts`; `readers` as in `cut`."""
+        skipped = []
         ids_type = id_type(self.num_classes * (2 if self.with_void else 1))
-        windows, skipped = [np.zeros((0, self.ratio**2), ids_type)], []
-        for ids, void, _ in self.cut(readers, skipped):
-            if self.with_void:
+        windows, single = [np.zeros((0, self.ratio**2), ids_type)], 0
+        if self.with_void:
+            for ids, void, _ in self.cut(readers, skipped):
                 ids = ids + void * ids_type.type(self.num_classes)
-            windows.append(ids[~void.all(1)])
-        return counted(np.concatenate(windows), len(windows) - 1, skipped)
+                windows.append(ids[~void.all(1)])
+        else:
+            for several, alone, _ in self.cut(readers, skipped, several_and_single):
+                windows.append(several)
+                single = single + alone
+        return counted(np.concatenate(windows), single, len(windows) - 1, skipped)
 
 
 def count(label_maps, counter, verbose=False, total=None, workers=1, memory=MEMORY):

@@ -53,7 +53,8 @@ class Covariance:
         return self._differences is not None
 
     def __matmul__(self, block):
-        summed = block.reshape(self._shape)[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1]
+        summed = block.reshape(self._shape).copy()
+        _sum_up(summed[::-1, ::-1])
         summed, shift = summed.reshape(self.size, -1), self.mean @ block
         total = 0.0
         for differences, weights in self._differences or self._compute():
@@ -61,8 +62,9 @@ class Covariance:
         return self._collect(total)
 
     def _collect(self, block):
-        """U^T: (N, b) -> (N, b)."""
-        return block.reshape(self._shape).cumsum(0).cumsum(1).reshape(self.size, -1)
+        """U^T: (N, b) -> (N, b), in place."""
+        _sum_up(block.reshape(self._shape))
+        return block
 
     def _compute(self):
         """Yields D and the share of each window, chunk by chunk."""
@@ -71,6 +73,13 @@ class Covariance:
             part = slice(start, start + self._rows)
             weights = self._counts[part] / self._total
             yield _differences(self._windows[part], num_classes, ratio), weights
+
+
+def _sum_up(block):
+    """Each (i, j) becomes the sum over all rows and columns up to it, in place."""
+    for i in range(1, len(block)):
+        block[i] += block[i - 1]
+        block[:, i] += block[:, i - 1]
 
 
 def principal(covariance, enough, block_size=16, verbose=False):
@@ -83,64 +92,52 @@ def principal(covariance, enough, block_size=16, verbose=False):
         block_size: vectors that are multiplied at once: more need fewer, longer products.
     """
     random = np.random.default_rng(0)
-    basis, small = [], np.zeros((0, 0))  # blocks (N, b), the covariance of their span
-    rest = random.standard_normal((covariance.size, block_size))
+    store, small = np.empty((8 * block_size, covariance.size)), np.zeros((0, 0))
+    outside = np.linalg.qr(random.standard_normal((covariance.size, block_size)))
     bar = tqdm(desc="solving", unit=" products", disable=not verbose)
     # The matrices are narrow: threads gain little, and lose tenfold where others use the cores.
     with bar, threadpool_limits(1, user_api="blas"):
         while True:
-            basis.append(_next_block(rest, basis, random))
-            rest = covariance @ basis[-1]
+            block = _next_block(*outside, store[: len(small)], random)
+            if len(small) + block.shape[1] > len(store):
+                store = np.concatenate([store, np.empty_like(store)])
+            basis = store[: len(small) + block.shape[1]]
+            basis[len(small) :] = block.T
+            small, rest = _project(small, covariance @ block, basis)
+            outside = np.linalg.qr(rest)
             bar.update(rest.shape[1])
-            small, rest = _project(small, rest, basis)
             values, vectors = np.linalg.eigh(small)
             values, vectors = values[::-1], vectors[:, ::-1]
             whole = len(small) == covariance.size
             k = enough(values) or (len(small) if whole else None)
-            if k and (whole or _missed(rest, vectors[:, :k]) <= TOLERANCE * values[0]):
-                return values[:k], _combine(basis, vectors[:, :k]).T
+            if k and (whole or _missed(outside[1], vectors[:, :k]) <= TOLERANCE * values[0]):
+                return values[:k], vectors[:, :k].T @ basis
 
 
-def _next_block(rest, basis, random):
-    """Orthonormal columns that span `rest`, orthogonal to `basis`, no more than there is room."""
-    rest = rest[:, : len(rest) - sum(block.shape[1] for block in basis)]
-    block, triangle = np.linalg.qr(rest)
+def _next_block(block, triangle, basis, random):
+    """Columns orthonormal, also to the basis, from the QR of the last rest; as there is room."""
+    block = block[:, : len(block) - len(basis)]
     # What has no more to say, up to rounding, goes on in a random direction.
-    sizes = np.abs(triangle.diagonal())
+    sizes = np.abs(triangle.diagonal())[: block.shape[1]]
     empty = sizes <= 1e-14 * max(sizes.max(), 1.0)
-    block[:, empty] = random.standard_normal((len(rest), empty.sum()))
-    for _ in range(2):  # once leaves rounding errors behind
-        block = np.linalg.qr(_project_out(block, basis)[1])[0]
+    block[:, empty] = random.standard_normal((len(block), empty.sum()))
+    for _ in range(2 if empty.any() else 1):  # `rest` was made orthogonal once before
+        block = np.linalg.qr(block - basis.T @ (basis @ block))[0]
     return block
 
 
 def _project(small, image, basis):
     """Adds the last block's image to the covariance of the span -> that, and what is outside."""
-    inside, rest = _project_out(image, basis)
-    more, rest = _project_out(rest, basis)
-    inside += more
+    inside = basis @ image
     grown = np.zeros((len(inside), len(inside)))
     grown[: len(small), : len(small)] = small
     grown[:, len(small) :], grown[len(small) :] = inside, inside.T
-    return grown, rest
+    return grown, image - basis.T @ inside
 
 
-def _project_out(block, basis):
-    """The coordinates in the basis, and what is orthogonal to it."""
-    inside = [part.T @ block for part in basis]
-    for part, coordinates in zip(basis, inside, strict=True):
-        block = block - part @ coordinates
-    return np.concatenate([*inside, np.zeros((0, block.shape[1]))]), block
-
-
-def _missed(rest, vectors):
-    """max |A x - value x| over the vectors, which are given in the basis."""
-    return np.linalg.norm(rest @ vectors[-rest.shape[1] :], axis=0).max()
-
-
-def _combine(basis, vectors):
-    starts = np.cumsum([part.shape[1] for part in basis])[:-1]
-    return sum(a @ b for a, b in zip(basis, np.split(vectors, starts), strict=True))
+def _missed(triangle, vectors):
+    """max |A x - value x|: of vectors in the basis, by the triangle of the rest's QR."""
+    return np.linalg.norm(triangle @ vectors[-triangle.shape[1] :], axis=0).max()
 
 
 def _differences(windows, num_classes, ratio):

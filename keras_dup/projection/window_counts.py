@@ -41,15 +41,19 @@ class WindowCounts:
         return merged([self, other])
 
 
-def counted(windows, label_maps=0, skipped=()):
-    """Counts (n, r*r) windows, repeated and in any order."""
-    # Four windows of five are one class throughout: those need no sorting.
-    single = (windows == windows[:, :1]).all(1)
-    classes, times = np.unique(windows[single, 0], return_counts=True)
-    several = windows[~single]
-    windows = np.concatenate([several, np.repeat(classes[:, None], windows.shape[1], 1)])
-    counts = np.concatenate([np.ones(len(several), np.int64), times])
-    return WindowCounts(*_distinct(windows, counts), label_maps, skipped)
+def counted(windows, single=0, label_maps=0, skipped=()):
+    """Counts (n, r*r) windows, repeated and in any order.
+
+    single: (C,), how many more windows there are of each class throughout.
+    """
+    # Of void filled in and of plain windows many are one class throughout: those need no sorting.
+    alike = (windows == windows[:, :1]).all(1)
+    times = np.bincount(windows[alike, 0], minlength=np.size(single)) + single
+    classes, several = np.flatnonzero(times), windows[~alike]
+    alike = np.repeat(classes[:, None].astype(windows.dtype), windows.shape[1], 1)
+    counts = np.concatenate([np.ones(len(several), np.int64), times[classes]])
+    windows, counts = _distinct(np.concatenate([several, alike]), counts)
+    return WindowCounts(windows, counts, label_maps, skipped)
 
 
 def merged(parts):

@@ -4,12 +4,8 @@ The rule for void and its reason stand at `keras_dup.projection.fit`.
 """
 
 import math
-from functools import cache
 
 import numpy as np
-from scipy import ndimage
-
-_NEAR = 5  # pixels
 
 
 def cut_windows(label_map, num_classes, ratio, ignore_class, name):
@@ -18,11 +14,23 @@ def cut_windows(label_map, num_classes, ratio, ignore_class, name):
     The ids in windows that are void throughout mean nothing. Raises ValueError, with `name`, for
     a label map that is not (H, W) integers of 0..C-1 and void.
     """
-    labels = _labels(label_map, num_classes, ignore_class, name)
-    padding = [(0, -size % ratio) for size in labels.shape]
-    void = _cut(np.pad(labels == num_classes, padding, constant_values=True), ratio)
-    _fill(labels, _partly_void(void, ratio, labels.shape), ratio, num_classes)
-    return _cut(np.pad(labels, padding, mode="edge"), ratio), void
+    ids, void = _checked(label_map, num_classes, ignore_class, name)
+    windows = _filled(ids, void, num_classes, ratio)[0]
+    padding = [(0, -size % ratio) for size in ids.shape]
+    void = _cut(np.pad(void, padding, constant_values=True), ratio)
+    return windows.reshape(-1, ratio * ratio), void.reshape(-1, ratio * ratio)
+
+
+def several_and_single(label_map, num_classes, ratio, ignore_class, name):
+    """(H, W) class ids -> (n, r*r), windows of several labels; (C,), how many have each alone.
+
+    As `cut_windows`, but in another order and without the windows that are void throughout. Of
+    several labels are also those that were so before void was filled in.
+    """
+    ids, void = _checked(label_map, num_classes, ignore_class, name)
+    windows, lowest, highest = _filled(ids, void, num_classes, ratio)
+    single = np.bincount(lowest[lowest == highest], minlength=num_classes + 1)
+    return windows[lowest != highest].reshape(-1, ratio * ratio), single[:num_classes]
 
 
 def id_type(num_classes):
@@ -30,8 +38,8 @@ def id_type(num_classes):
     return np.min_scalar_type(num_classes)
 
 
-def _labels(label_map, num_classes, ignore_class, name):
-    """Checks a label map -> (H, W) of `id_type`, void C."""
+def _checked(label_map, num_classes, ignore_class, name):
+    """Checks a label map -> (H, W) integers and where they are void."""
     ids = np.asarray(label_map)
     if ids.ndim != 2 or ids.size == 0 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
@@ -47,59 +55,95 @@ def _labels(label_map, num_classes, ignore_class, name):
             f"{name} has class id {ids[wrong][0]}; 0..{num_classes - 1} "
             f"(num_classes={num_classes}) and {ignore_class} (ignore_class) are expected"
         )
-    return np.where(void, num_classes, ids).astype(id_type(num_classes))
+    return ids, void
 
 
-def _fill(labels, void, ratio, marker):
-    """Gives the pixels in `void` the nearest label that is not `marker`, in place.
+def _filled(ids, void, num_classes, ratio):
+    """-> windows (h, w, r, r), a view; the lowest and highest label of each before filling, (h, w).
 
-    Of labels equally near the leftmost counts, of those the topmost: SciPy's choice too. Void is
-    mostly a thin band, so what is near is looked up pixel by pixel, which is faster.
+    A column is kept free on the left, so that no run of void goes on in the next row.
     """
-    places = np.flatnonzero(np.pad(void, _NEAR))
-    around = np.pad(labels, _NEAR, constant_values=marker)
-    shape, around = around.shape, around.ravel()
-    filled = around.copy()
-    for row, column in _near():
-        if not len(places):
-            break
-        found = around.take(places + (row * shape[1] + column))
-        filled[places] = found
-        places = places.take((found == marker).nonzero()[0])
-    if len(places):
-        rows, columns = np.subtract(np.unravel_index(places, shape), _NEAR)
-        reach = math.ceil(ratio * math.sqrt(2))  # of a window that has a valid pixel
-        filled[places] = _nearest(labels, rows, columns, reach, marker)
-    labels[:] = filled.reshape(shape)[_NEAR:-_NEAR, _NEAR:-_NEAR]
-
-
-def _nearest(labels, rows, columns, reach, marker):
-    """The labels nearest to void pixels, at most `reach` away."""
-    top, left = max(rows.min() - reach, 0), max(columns.min() - reach, 0)
-    box = labels[top : rows.max() + reach + 1, left : columns.max() + reach + 1]
-    indices = ndimage.distance_transform_edt(
-        box == marker, return_distances=False, return_indices=True
+    (height, width), marker = ids.shape, num_classes
+    h, w = (-(-size // ratio) for size in ids.shape)
+    framed = np.zeros((h * ratio, w * ratio + 1), id_type(num_classes))
+    labels = framed[:, 1:]
+    labels[:height, :width] = ids
+    labels[:height, :width][void] = marker
+    _repeat_edges(labels, height, width)
+    rows = labels.reshape(h, ratio, w * ratio)
+    lowest, highest = (
+        extreme.reduce(extreme.reduce(rows, 1).reshape(h, w, ratio), 2)
+        for extreme in (np.minimum, np.maximum)
     )
-    return box[tuple(indices[:, rows - top, columns - left])]
+    partly = (lowest < marker) & (highest == marker)
+    if partly.any():
+        _fill(framed, partly, ratio, marker)
+        _repeat_edges(labels, height, width)
+    return _cut(labels, ratio), lowest, highest
 
 
-@cache
-def _near():
-    """Offsets (row, column) up to _NEAR pixels away, the nearest first, then as `_fill` says."""
-    side = range(-_NEAR, _NEAR + 1)
-    offsets = [(i, j) for i in side for j in side if 0 < i * i + j * j <= _NEAR**2]
-    return sorted(offsets, key=lambda at: (at[0] ** 2 + at[1] ** 2, at[1], at[0]))
+def _repeat_edges(labels, height, width):
+    labels[height:] = labels[height - 1]
+    labels[:, width:] = labels[:, width - 1 : width]
+
+
+def _fill(framed, partly, ratio, marker):
+    """Gives void pixels of the windows `partly` (h, w) their nearest label, in place.
+
+    Of labels equally near the leftmost counts, of those the topmost. First the nearest label in
+    the row of each void pixel is found, from the runs of void, then the best row, going up and
+    down for as long as it can be better. What is compared is one number: squared distance, column,
+    row.
+    """
+    reach = math.ceil(ratio * math.sqrt(2)) + 1  # of a window that has a label, and no farther
+    bits = (2 * reach).bit_length()
+    kind = np.int32 if 2 * bits + (2 * reach**2).bit_length() < 32 else np.int64
+    height, stride = framed.shape
+    near = np.zeros((height + 2 * reach, stride), kind)  # 0 where a label is
+    near[:reach] = near[-reach:] = reach**2 << 2 * bits
+    near = near.ravel()
+    places, right = _nearest_in_row(framed, marker, reach)
+    right = right.astype(kind)
+    near[places + reach * stride] = ((right * right << bits) + right) << bits
+
+    row = places // stride
+    places = places[partly[row // ratio, (places - row * stride - 1) // ratio]]
+    at = places + reach * stride
+    best = near.take(at)
+    active, key = np.arange(len(at)), best
+    for step in range(1, reach):
+        unsure = np.flatnonzero(key >= (step * step << 2 * bits) - (1 << 2 * bits - 1))
+        if not len(unsure):
+            break
+        active, at, key = active.take(unsure), at.take(unsure), key.take(unsure)
+        for down in (-step, step):
+            other = near.take(at + down * stride)
+            other += (step * step << 2 * bits) + down
+            np.minimum(key, other, out=key)
+        best[active] = key
+    half = 1 << bits - 1
+    best += (half << bits) + half
+    right, down = ((best >> shift & 2 * half - 1) - half for shift in (bits, 0))
+    framed = framed.reshape(-1)
+    framed[places] = framed.take(places + down * stride + right)
+
+
+def _nearest_in_row(framed, marker, reach):
+    """Places of void in `framed.ravel()` and how far right the row's nearest label is, clipped."""
+    stride = framed.shape[1]
+    void = np.append(framed.ravel() == marker, False)
+    borders = np.flatnonzero(void[1:] != void[:-1]) + 1
+    starts, ends = borders[::2], borders[1::2]
+    lengths = ends - starts
+    # the first column is no label
+    left = np.where(starts % stride == 1, -reach, 0) + starts - 1
+    right = np.where(ends % stride == 0, reach, 0) + ends
+    places = np.flatnonzero(void)
+    left, right = places - left.repeat(lengths), right.repeat(lengths) - places
+    return places, np.where(left <= right, -left, right).clip(-reach, reach)
 
 
 def _cut(pixels, ratio):
-    """(h*r, w*r) -> (h*w, r*r), windows row by row."""
+    """(h*r, w*r) -> (h, w, r, r), a view."""
     h, w = (size // ratio for size in pixels.shape)
-    windows = pixels.reshape(h, ratio, w, ratio).swapaxes(1, 2)
-    return windows.reshape(h * w, ratio * ratio)
-
-
-def _partly_void(void, ratio, shape):
-    """(h*w, r*r) -> (H, W): the void pixels of windows that hold a valid one too."""
-    h, w = (-(-size // ratio) for size in shape)
-    windows = (void & ~void.all(1)[:, None]).reshape(h, w, ratio, ratio)
-    return windows.swapaxes(1, 2).reshape(h * ratio, w * ratio)[: shape[0], : shape[1]]
+    return pixels.reshape(h, ratio, w, ratio).swapaxes(1, 2)

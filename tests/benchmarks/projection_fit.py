@@ -5,7 +5,8 @@
 
 prints a table, and one line of JSON with machine, versions and commit. Times are medians of
 --rounds rounds that take every case in turn; each case runs in a process of its own, whose peak
-of memory is that of the case. The exact solution is scipy.linalg.eigh on the dense covariance.
+of memory is that of the case. CPU seconds are those of all its processes together: on a machine
+that others use, only they can be compared. The exact solution is scipy.linalg.eigh on the dense covariance.
 scikit-learn's IncrementalPCA is timed on --part windows and extrapolated to all; its
 reconstruction is that of this part, which is drawn at random from all windows. Linear algebra has
 one thread in both.
@@ -47,9 +48,15 @@ class Relabelled(LabelMaps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--times-only", action="store_true")
     parser.add_argument("--peer-only", action="store_true", help="only IncrementalPCA")
     parser.add_argument("--part", type=int, default=8 * 1024, help="windows for IncrementalPCA")
     arguments = parser.parse_args()
+    if arguments.times_only:
+        report = {"times": times(arguments.rounds), "load": os.getloadavg(), **machine()}
+        print_times(report["times"])
+        print(json.dumps(report))
+        return
     if importlib.util.find_spec("sklearn") is None:  # before minutes of measuring
         parser.error("scikit-learn is missing: pip install 'keras-dup[benchmarks]'")
     if arguments.peer_only:
@@ -62,7 +69,7 @@ def main():
 
 
 def times(rounds):
-    """{case: {"seconds", "peak_mib"}}, medians."""
+    """{case: {"seconds", "cpu_seconds", "peak_mib"}}, medians."""
     two = min(2, os.cpu_count())
     train, many = label_maps("train"), label_maps("train", Relabelled)
     cases = {
@@ -81,7 +88,7 @@ def times(rounds):
     return {
         name: {
             key: round(statistics.median(run[key] for run in some), 2)
-            for key in ("seconds", "peak_mib")
+            for key in ("seconds", "cpu_seconds", "peak_mib")
         }
         for name, some in runs.items()
     }
@@ -96,8 +103,9 @@ def alone(case):
         start = time.perf_counter()
         case()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        sender.send({"seconds": seconds, "peak_mib": peak})
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        cpu, peak = sum(u.ru_utime + u.ru_stime for u in used), used[0].ru_maxrss / 1024
+        sender.send({"seconds": seconds, "cpu_seconds": cpu, "peak_mib": peak})
 
     process = context.Process(target=run)
     process.start()
@@ -197,17 +205,25 @@ def peer(part, batch=1024):
     }
 
 
-def print_table(report):
-    runs = report["times"]
+def print_times(runs):
     for name, run in runs.items():
-        print(f"{name:32}{run['seconds']:9.2f} s{run['peak_mib']:9.0f} MiB")
-    seconds = {name: run["seconds"] for name, run in runs.items()}
-    one, two = (seconds[f"fit r=16 C=21, {n}"] for n in ("1 process", "2 processes"))
-    pixels = "2 processes"
-    print(f"fit / decode, 1 process          {one / seconds['decode, 1 process']:9.2f}")
-    print(f"fit / decode, 2 processes        {two / seconds['decode, 2 processes']:9.2f}")
+        both = f"{run['seconds']:9.2f} s{run['cpu_seconds']:9.2f} s CPU"
+        print(f"{name:32}{both}{run['peak_mib']:9.0f} MiB")
+    ratios = {
+        f"fit / decode, {layout}": (f"fit r=16 C=21, {layout}", f"decode, {layout}")
+        for layout in ("1 process", "2 processes")
+    }
     for case in ("r=32 C=21", "r=16 C=150", "r=32 C=150"):
-        print(f"{case} / r=16 C=21, a pixel    {seconds[f'fit {case}, {pixels}'] / two:9.2f}")
+        of = f"fit {case}, 2 processes", "fit r=16 C=21, 2 processes"
+        ratios[f"{case} / r=16 C=21, a pixel"] = of
+    for name, (one, other) in ratios.items():
+        wall, cpu = (runs[one][key] / runs[other][key] for key in ("seconds", "cpu_seconds"))
+        print(f"{name:32}{wall:9.2f}  {cpu:9.2f}   CPU")
+
+
+def print_table(report):
+    print_times(report["times"])
+    one = report["times"]["fit r=16 C=21, 1 process"]["seconds"]
     print(f"largest angle to the exact 32    {report['angle_of_first_32']:9.1e} rad")
     for name in ("pca", "exact", "peer"):
         print(f"reconstruction mIoU, {name:12}{100 * report[f'miou_{name}']:9.3f} %")
