@@ -7,8 +7,7 @@ prints a table, and one line of JSON with machine, versions and commit. Times ar
 --rounds rounds that take every case in turn; each case runs in a process of its own, whose peak
 of memory is that of the case. CPU seconds are those of all its processes together: on a machine
 that others use, only they can be compared. The exact solution is scipy.linalg.eigh on the dense
-covariance.
-scikit-learn's IncrementalPCA is timed on --part windows and extrapolated to all; its
+covariance. scikit-learn's IncrementalPCA is timed on --part windows and extrapolated to all; its
 reconstruction is that of this part, which is drawn at random from all windows. Linear algebra has
 one thread in both.
 """
