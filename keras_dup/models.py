@@ -60,7 +60,9 @@ def build(
         num_classes: K, at least 2; 21 by default.
         output_stride: 8, 16 (default) or 32: image size / size of the last feature, by atrous
             convolution; with a `keras.Model` the stride that its last feature has, which is also
-            the default. The DUpsampling ratio equals it.
+            the default. The DUpsampling ratio equals it, and the last feature of the project's own
+            backbones is then centred on the windows (see `keras_dup.backbones`); that of a
+            `keras.Model` is where the model puts it.
         low_level_features: names of features of the backbone, any number; () for none. Of a
             `keras.Model`: names of layers or of levels of its `pyramid_outputs`, () by default.
             They are fused from coarse to fine.
