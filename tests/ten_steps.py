@@ -46,13 +46,13 @@ class UnevenVoid(data.Shapes):
         return label_map
 
 
-def build(num_classes, output_stride, projection, **_):
+def build(num_classes, output_stride, projection, channels, **_):
     """In place of `models.build`: one convolution and the paper's head, quick to trace."""
     image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1)(image)
     x = keras.layers.Conv2D(8, output_stride, output_stride, padding="same")(x)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
-    x = keras.layers.Conv2D(projection.channels, 1, name="compressed")(x)
+    x = keras.layers.Conv2D(channels, 1, name="compressed")(x)
     x = layers.DUpsampling(num_classes, output_stride, projection, name="dupsampling")(x)
     x = layers.Crop()([x, image])
     return keras.Model(image, layers.AdaptiveTemperatureSoftmax(name="softmax")(x))
