@@ -82,6 +82,39 @@ def test_a_folded_network_answers_as_the_model_does(kind):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles everything")
+def test_the_compiled_search_finds_the_same_classes(tmp_path):
+    model = disturbed(network("dupsampling"))
+    plain, compiled = fold(model), fold(model, jit_compile=True)
+    compiled.save(tmp_path / "compiled.keras")
+    loaded = keras.models.load_model(tmp_path / "compiled.keras")
+    for size in SIZES:
+        image = np.random.default_rng(1).uniform(0, 255, (2, *size, 3)).astype("float32")
+        expected = plain.predict_on_batch(image)
+        assert len(np.unique(expected)) > 2
+        for one in (compiled, loaded):
+            np.testing.assert_array_equal(one.predict_on_batch(image), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dupsampling", "bilinear", "nested"])
+def test_a_network_folded_to_bfloat16_keeps_its_scores_in_float32(kind):
+    keras.utils.set_random_seed(0)
+    model = disturbed(nested() if kind == "nested" else network(kind))
+    folded = fold(model, "probabilities", dtype="bfloat16")
+    if kind != "nested":  # whose Sequential stays as it is
+        types = {(w.path.startswith("dupsampling/"), w.dtype) for w in folded.weights}
+        assert types - {(True, "float32")} == {(False, "bfloat16")}
+    image = np.random.default_rng(1).uniform(0, 255, (2, 33, 50, 3)).astype("float32")
+    expected, got = model.predict_on_batch(image), folded.predict_on_batch(image)
+    assert got.dtype == np.float32
+    # a rounding to 8 bits a layer, of values that the next layer adds up: in the mean they cancel
+    assert np.abs(got - expected).mean() < 0.01
+    ids = fold(model, dtype="bfloat16").predict_on_batch(image)
+    given = np.take_along_axis(expected, ids[..., None].astype(int), -1)
+    assert (expected.max(-1, keepdims=True) - given).mean() < 0.01
+
+
 def test_batch_norms_go_where_nothing_else_reads_the_convolution():
     folded = fold(nested())
     norms = [
@@ -104,5 +137,7 @@ def test_a_folded_network_can_be_saved_and_read(tmp_path):
 def test_what_cannot_be_folded_is_named():
     with pytest.raises(ValueError, match="output='logits'; it must be one of"):
         fold(nested(), "logits")
+    with pytest.raises(ValueError, match="dtype='float16'; it must be one of"):
+        fold(nested(), dtype="float16")
     with pytest.raises(ValueError, match="must be a functional Keras model"):
         fold(keras.Sequential([keras.layers.Dense(2)], name="dense"))

@@ -65,13 +65,16 @@ TABLE_1 = {32: (70.77, 72.09), 16: (72.15, 73.15)}  # on PASCAL VOC with ResNet-
 PHOTOGRAPHS = "steps=900 steps_per_epoch=180"
 LABEL_MAPS = (
     "data_set= train_masks=voc2012/SegmentationClass train_names=voc2012/train.txt "
-    "val_names=voc2012/val.txt crop_size=193,193 batch_size=12 batch_norm_group=0 "
-    "new_layers_variance=0 steps=3000 steps_per_epoch=1000"
+    "val_names=voc2012/val.txt crop_size=192,192 scale_range=1,1 batch_size=12 batch_norm_group=0 "
+    "new_layers_variance=0 channels=128 steps=3000 steps_per_epoch=1000 "
+    "dtype_policy=mixed_bfloat16"
 )
 TABLES = {
     "upper_bound": Table(
         "Table 1, mIOU*: networks that are fed the label maps of PASCAL VOC 2012",
-        "",
+        "The paper trains 100,000 steps of 48 crops of 513 x 513, scaled by 0.5 to 2; here it is "
+        "3000 of 12 crops of 192 x 192, 950 times fewer pixels, not scaled: val is not, "
+        "and windows of labels at half the size are harder ones.",
         "voc2012_upper_bound",
         LABEL_MAPS,
         strides({32: (94.80, 99.90), 16: (98.40, 99.95)}),

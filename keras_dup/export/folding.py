@@ -4,14 +4,22 @@ Runs on every backend of Keras; what the exports write is what `fold` returns.
 """
 
 import collections
+import functools
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
+from keras_dup.layers import AdaptiveTemperatureSoftmax, BilinearUpsampling, Crop, DUpsampling
 
 OUTPUTS = ("label_map", "probabilities")
+DTYPES = (None, "bfloat16")
+_HEAD = (  # in float32 always: bfloat16 has 8 bits, too few to tell scores apart
+    BilinearUpsampling,
+    Crop,
+    DUpsampling,
+    layers.InputLayer,
+)
 _CONVOLUTIONS = {  # layer: the variable that batch norm scales
     layers.Conv2D: "kernel",
     layers.DepthwiseConv2D: "kernel",
@@ -19,7 +27,7 @@ _CONVOLUTIONS = {  # layer: the variable that batch norm scales
 }
 
 
-def fold(model, output="label_map"):
+def fold(model, output="label_map", dtype=None, jit_compile=False):
     """A copy of a network that gives the same label maps with fewer operations.
 
     Batch norm after a convolution becomes the convolution's kernel and bias. The temperature
@@ -32,29 +40,40 @@ def fold(model, output="label_map"):
             last axis are the scores of classes. It stays as it is.
         output: "label_map", (B, H, W) ids, uint8 up to 256 classes, else int32; or "probabilities",
             (B, H, W, K) float32, what `model` gives.
+        dtype: None keeps that of each layer. "bfloat16" holds the weights up to DUpsampling, or up
+            to the last upsampling, in it and computes with them: half the size, faster where the
+            processor multiplies it (AVX512_BF16, AMX, GPUs, TPUs), slower elsewhere; class ids
+            near a tie change.
+        jit_compile: on TensorFlow XLA compiles the search for the largest class, the same ids in
+            less time; each new size of an image then compiles once. For "label_map" of a
+            DUpsampling network.
 
     Returns: a functional `keras.Model` for inference; training it further makes no sense.
 
     Raises:
-        ValueError: unknown `output`; the model is not functional or has several outputs.
+        ValueError: unknown `output` or `dtype`; the model is not functional or has several outputs.
     """
-    if output not in OUTPUTS:
-        raise ValueError(f"fold: output={output!r}; it must be one of {OUTPUTS}")
+    for name, value, known in (("output", output, OUTPUTS), ("dtype", dtype, DTYPES)):
+        if value not in known:
+            raise ValueError(f"fold: {name}={value!r}; it must be one of {known}")
     if not _is_functional(model) or len(model.outputs) != 1:
         raise ValueError(f"fold: {model.name} must be a functional Keras model with one output")
     softmax, upsampling = _head(model)
     if output == "probabilities":
         if not (upsampling and isinstance(softmax, AdaptiveTemperatureSoftmax)):
-            return _copy(model, {})[0]
+            return _copy(model, {}, dtype)[0]
         plain = layers.Softmax(dtype="float32", name=softmax.name)
-        folded, copies = _copy(model, {softmax: plain})
+        folded, copies = _copy(model, {softmax: plain}, dtype)
         for variable in copies[upsampling].weights:  # W and the mean
             variable.assign(variable / ops.exp(softmax.log_temperature))
         return folded
     replaced = {softmax: _skip} if softmax else {}
     if upsampling:
-        replaced[upsampling] = PackedLabels.from_config(upsampling.get_config())
-    folded, _ = _copy(model, replaced)
+        config = {**upsampling.get_config(), "jit_compile": jit_compile}
+        replaced[upsampling] = PackedLabels.from_config(config)
+    folded, copies = _copy(model, replaced, dtype)
+    if upsampling:
+        copies[upsampling].order_columns()
     last = Unpack if upsampling else LabelMap
     label_map = last(name="label_map")(folded.outputs[0])
     return keras.Model(folded.inputs, label_map, name=model.name)
@@ -78,18 +97,40 @@ class LabelMap(layers.Layer):
 class PackedLabels(DUpsampling):
     """DUpsampling that finds the class of a pixel before it rearranges windows into pixels.
 
+    Args:
+        jit_compile: XLA compiles the search (TensorFlow). W's columns are then in the order
+            (class, row in window, column in window), along which it is fast.
+
     Input: (B, h, w, C~).  Output: (B, h*r, w*r, 1), uint8 up to 256 classes, else int32.
     """
+
+    def __init__(self, *arguments, jit_compile=False, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.jit_compile = jit_compile and keras.backend.backend() == "tensorflow"
+
+    def order_columns(self):
+        """Puts the columns of a W that DUpsampling had into the order that this layer needs."""
+        if self.jit_compile:
+            for variable in (self.kernel, self.bias):
+                columns = (*variable.shape[:-1], self.ratio**2, self.num_classes)
+                ordered = np.swapaxes(_numpy(variable).reshape(columns), -1, -2)
+                variable.assign(ordered.reshape(variable.shape))
 
     def call(self, x):
         windows = ops.conv(x, self.kernel, padding="valid") + self.bias  # (B, h, w, r*r*K)
         shape, pixels = ops.shape(windows), self.ratio**2
-        scores = ops.reshape(windows, (-1, pixels, self.num_classes))
-        return ops.depth_to_space(ops.reshape(_largest(scores), (*shape[:3], pixels)), self.ratio)
+        if self.jit_compile:
+            ids = _compiled_largest()(ops.reshape(windows, (-1, self.num_classes, pixels)))
+        else:
+            ids = _largest(ops.reshape(windows, (-1, pixels, self.num_classes)))
+        return ops.depth_to_space(ops.reshape(ids, (*shape[:3], pixels)), self.ratio)
 
     def compute_output_spec(self, x):
         shape = self.compute_output_shape(x.shape)
         return keras.KerasTensor((*shape[:3], 1), _id_type(self.num_classes))
+
+    def get_config(self):
+        return {**super().get_config(), "jit_compile": self.jit_compile}
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -109,6 +150,23 @@ def _largest(scores):
 
         return tf.cast(tf.argmax(scores, -1, tf.int32), _id_type(scores.shape[-1]))
     return ops.cast(ops.argmax(scores, axis=-1), _id_type(scores.shape[-1]))
+
+
+@functools.cache
+def _compiled_largest():
+    """(N, K, P) -> (N, P): the largest along K, one pass over the scores."""
+    import tensorflow as tf
+
+    @tf.function(autograph=False, jit_compile=True)
+    def largest(scores):
+        id_type = _id_type(scores.shape[1])
+        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], id_type)
+        for k in range(1, scores.shape[1]):
+            ids = tf.where(scores[:, k] > best, tf.constant(k, id_type), ids)
+            best = tf.maximum(best, scores[:, k])
+        return ids
+
+    return largest
 
 
 def _id_type(num_classes):
@@ -140,10 +198,7 @@ class _Graph:
 def _head(model):
     """The softmax that ends the model, and the linear DUpsampling that it gets its scores from."""
     graph, last = _Graph(model), model.outputs[0]._keras_history.operation
-    is_softmax = isinstance(last, (layers.Softmax, AdaptiveTemperatureSoftmax)) or (
-        isinstance(last, layers.Activation) and last.activation is keras.activations.softmax
-    )
-    if not is_softmax:
+    if not _is_softmax(last):
         return None, None
     source = graph.before(last)
     if isinstance(source, Crop):
@@ -151,10 +206,17 @@ def _head(model):
     return last, source if type(source) is DUpsampling else None
 
 
-def _copy(model, replaced):
+def _is_softmax(layer):
+    return isinstance(layer, (layers.Softmax, AdaptiveTemperatureSoftmax)) or (
+        isinstance(layer, layers.Activation) and layer.activation is keras.activations.softmax
+    )
+
+
+def _copy(model, replaced, dtype):
     """(copy of a model with batch norms folded, {old layer: new layer}).
 
-    `replaced` maps layers to those that stand in their place, with the same weights.
+    `replaced` maps layers to those that stand in their place, with the same weights; `dtype` is
+    that of the others, the head's excepted, or None.
     """
     model = keras.Model(model.inputs, model.outputs, name=model.name)  # without its optimizer
     norms, copies = _foldable(model), {}
@@ -163,7 +225,8 @@ def _copy(model, replaced):
     def copy(layer):
         if not isinstance(layer, layers.Layer):
             return layer  # of keras.ops: nothing to copy
-        new = _skip if layer in norms else replaced.get(layer) or _copied(layer, layer in folded)
+        new = _skip if layer in norms else replaced.get(layer)
+        new = new or _copied(layer, layer in folded, dtype)
         if new is not _skip:
             copies[layer] = new
         return new
@@ -180,11 +243,15 @@ def _copy(model, replaced):
     return clone, copies
 
 
-def _copied(layer, with_bias):
+def _copied(layer, with_bias, dtype):
     if _is_functional(layer):
-        return _copy(layer, {})[0]  # with its weights
+        return _copy(layer, {}, dtype)[0]  # with its weights
     config = layer.get_config()
-    return type(layer).from_config({**config, "use_bias": True} if with_bias else config)
+    if with_bias:
+        config["use_bias"] = True
+    if dtype and not isinstance(layer, _HEAD) and not _is_softmax(layer):
+        config["dtype"] = dtype
+    return type(layer).from_config(config)
 
 
 def _is_functional(layer):

@@ -15,7 +15,7 @@ import time
 import keras
 import tensorflow as tf
 from machine import machine
-from speed import disturbed
+from networks import disturbed
 
 from keras_dup import decoders, export, layers
 

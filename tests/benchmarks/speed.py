@@ -1,135 +1,107 @@
 """Image to label map: this package's networks, the vanilla decoder's, keras-hub's, keras-cv's.
 
-    python tests/benchmarks/speed.py [--size 512 512] [--batch 1] [--runs 9] [--xla]
-        [--only WORD ...] [--output FILE.json]
+    python tests/benchmarks/speed.py [--size 512 512] [--batch 1] [--runs 9]
+        [--runtimes graph xla litert onnxruntime] [--only WORD ...] [--output FILE.json]
 
-21 classes, every network one TensorFlow graph that ends in class ids, interleaved, medians. Weights
-and batch norms are at random, since grappler drops a bias of zeros. Ours as they are deployed
-(`export.fold`); the vanilla decoder's (DeepLabv3+, Fig. 1 of the paper) folded too, which spares
-its batch norms and its softmax. What the peers give is resized to the image, then the argmax.
-"ours, keras-hub's encoder" is our decoder on the peer's ResNet-50, with its low-level feature, P2.
-The memory is the peak of a process that runs one network, above that of the built network.
+The networks are those of networks.py, interleaved, medians. A runtime is TensorFlow's graph mode,
+the same compiled by XLA, LiteRT or onnxruntime, all with as many threads as there are cores. Beside
+them runs the product of two matrices of 2048 x 2048: "rate" is the multiply-adds of a network a
+second, as a share of that product's, in the network's type. The memory is the peak of a process
+that runs one network in graph mode, above that of the built network.
 """
 
 import argparse
-import importlib.util
 import json
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-import keras
-import keras_hub
-import numpy as np
 import tensorflow as tf
 from machine import machine
+from networks import multiply_adds, networks
 
-from keras_dup import export, models
 from keras_dup.data import Shapes
 
-FEATURE = ("b1u2c3",)  # Table 3's low-level feature that both decoders have
+SIDE = 2048  # of the matrices
+CORES = len(os.sched_getaffinity(0))
 
 
-def disturbed(model):
-    """Batch norms and biases as a training leaves them: nothing is 0 or 1."""
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        if weight.name in ("gamma", "moving_variance"):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif weight.name in ("beta", "moving_mean", "bias"):
-            weight.assign(rng.normal(0, 0.1, weight.shape))
-    return model
+def graph(network, image):
+    compiled = tf.function(network, autograph=False)
+    return lambda: compiled(image).numpy()
 
 
-def ours(output_stride, decoder="dupsampling", backbone="resnet50", features=FEATURE, **keywords):
-    model = models.build(backbone, 21, output_stride, features, decoder=decoder, **keywords)
-    folded = export.fold(disturbed(model))
-    return lambda image: folded(image, training=False)
+def xla(network, image):
+    compiled = tf.function(network, autograph=False, jit_compile=True)
+    return lambda: compiled(image).numpy()
 
 
-def ours_on_keras_hubs(level):
-    rescaling = keras.layers.Rescaling(1 / 127.5, -1)
-    stride = {"P5": 32, "P4": 16}[level]
-    return ours(stride, backbone=_resnet50(level), features=("P2",), preprocessing=rescaling)
+def litert(network, image):
+    from keras_dup.export import mobile
+
+    concrete = tf.function(network, autograph=False).get_concrete_function(_spec(image))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    runner = mobile.interpreter()(model_content=converter.convert(), num_threads=CORES)
+    return lambda: mobile.answer(runner, image.numpy())
 
 
-def keras_hubs(level):
-    """Its DeepLabV3+ on `P5`, stride 32, or `P4`, stride 16, whose encoder has no last stage."""
-    backbone = keras_hub.models.DeepLabV3Backbone(
-        _resnet50(level),
-        spatial_pyramid_pooling_key=level,
-        upsampling_size={"P5": 8, "P4": 4}[level],
-        dilation_rates=[6, 12, 18],
-        low_level_feature_key="P2",
-    )
-    return _label_map(keras_hub.models.DeepLabV3ImageSegmenter(backbone, 21))
+def onnxruntime(network, image):
+    import onnxruntime
+    import tf2onnx
+
+    function = tf.function(network, autograph=False)
+    converted, _ = tf2onnx.convert.from_function(function, [_spec(image)], opset=17)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = CORES
+    session = onnxruntime.InferenceSession(converted.SerializeToString(), options)
+    (given,) = session.get_inputs()
+    return lambda: session.run(None, {given.name: image.numpy()})[0]
 
 
-def keras_cvs(size):
-    """Its DeepLabV3+ on ResNet-50 V2, for one size of image."""
-    import keras_cv
-
-    encoder = keras_cv.models.ResNetV2Backbone(
-        stackwise_filters=[64, 128, 256, 512],
-        stackwise_blocks=[3, 4, 6, 3],
-        stackwise_strides=[1, 2, 2, 2],
-        include_rescaling=False,
-        input_shape=(*size, 3),
-    )
-    return _label_map(keras_cv.models.DeepLabV3Plus(num_classes=21, backbone=encoder))
+RUNTIMES = {run.__name__: run for run in (graph, xla, litert, onnxruntime)}
 
 
-def _resnet50(level):
-    stages = {"P5": 4, "P4": 3}[level]
-    return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 128, 256, 512][:stages],
-        stackwise_num_blocks=[3, 4, 6, 3][:stages],
-        stackwise_num_strides=[1, 2, 2, 2][:stages],
-        block_type="bottleneck_block",
-    )
+def _spec(image):
+    return tf.TensorSpec(image.shape, image.dtype, "image")
 
 
-def _label_map(model):
-    disturbed(model)
-
-    def label_map(image):
-        scores = model(image / 127.5 - 1, training=False)
-        return tf.argmax(tf.image.resize(scores, tf.shape(image)[1:3]), -1, tf.int32)
-
-    return label_map
+def product(dtype):
+    """A function that multiplies two matrices."""
+    left, right = (tf.cast(tf.random.normal((SIDE, SIDE)), dtype) for _ in range(2))
+    return lambda: tf.matmul(left, right)[0, 0].numpy()
 
 
-def networks(size):
-    found = {
-        "ours, stride 32": lambda: ours(32),
-        "ours, stride 16": lambda: ours(16),
-        "ours, keras-hub's encoder, P5": lambda: ours_on_keras_hubs("P5"),
-        "ours, keras-hub's encoder, P4": lambda: ours_on_keras_hubs("P4"),
-        "vanilla decoder, stride 16": lambda: ours(16, "bilinear"),
-        "vanilla decoder, stride 8": lambda: ours(8, "bilinear"),
-        "keras-hub DeepLabV3+, P5": lambda: keras_hubs("P5"),
-        "keras-hub DeepLabV3+, P4": lambda: keras_hubs("P4"),
-        "ours, xception65, stride 16": lambda: ours(16, backbone="xception65", features=None),
-        "ours, efficientnet_lite0, 16": lambda: ours(
-            16, backbone="efficientnet_lite0", features=None
-        ),
-    }
-    if importlib.util.find_spec("keras_cv"):  # the extra `peers`
-        found["keras-cv DeepLabV3+, P5"] = lambda: keras_cvs(size)
-    return found
+def interleaved(functions, runs):
+    """{name: seconds of each run}; the first two runs, which trace and warm up, do not count."""
+    seconds = {name: [] for name in functions}
+    for run in range(runs + 2):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if run > 1:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def memory(name, arguments):
     """MiB of a network in a process of its own."""
     size, batch = map(str, arguments.size), str(arguments.batch)
     command = [sys.executable, __file__, "--size", *size, "--batch", batch, "--peak", name]
-    command += ["--xla"] if arguments.xla else []
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return float(printed.splitlines()[-1])
+
+
+def peak(network, image):
+    """MiB that a network takes at most while it runs."""
+    run = graph(network, image)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = _status("VmRSS")
+    for _ in range(3):
+        run()
+    return _status("VmHWM") - before
 
 
 def _status(name):
@@ -143,50 +115,81 @@ def main():
     parser.add_argument("--size", type=int, nargs=2, default=[512, 512])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--xla", action="store_true")
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=["graph"])
     parser.add_argument("--only", nargs="+", help="words of the names of networks to run")
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shapes = Shapes(arguments.batch, arguments.size)
     image = tf.stack([tf.cast(shapes.image(i), tf.float32) for i in range(arguments.batch)])
+    known = networks(arguments.size)
     if arguments.peak:
-        build = networks(arguments.size)[arguments.peak]
-        graph = tf.function(build(), autograph=False, jit_compile=arguments.xla)
-        pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-        before = _status("VmRSS")
-        for _ in range(3):
-            graph(image).numpy()
-        print(_status("VmHWM") - before)
+        print(peak(known[arguments.peak](), image))
         return
-    graphs = {
-        name: tf.function(build(), autograph=False, jit_compile=arguments.xla)
-        for name, build in networks(arguments.size).items()
-        if not arguments.only or any(word in name for word in arguments.only)
-    }
-    seconds = {name: [] for name in graphs}
-    for run in range(arguments.runs + 2):
-        for name, graph in graphs.items():
-            start = time.perf_counter()
-            graph(image).numpy()
-            if run > 1:  # the first one traces
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    first = list(medians.values())[:2]
-    mib = {name: memory(name, arguments) for name in medians}
-    print(f"{'':32} {'median':>9} {'/ first':>9} {'/ second':>9} {'memory':>9}")
-    for name, median in medians.items():
-        ratios = " ".join(f"{median / one:9.2f}" for one in first)
-        print(f"{name:32} {1000 * median:6.0f} ms {ratios} {mib[name]:5.0f} MiB")
-    peers = [name for name in ("keras-hub", "keras-cv") if importlib.util.find_spec(_module(name))]
-    results = {**vars(arguments), "seconds": seconds, "mib": mib, "machine": machine(*peers)}
-    print(results["machine"])
+    only = arguments.only or [""]
+    results = measured({n: known[n] for n in known if any(w in n for w in only)}, image, arguments)
+    results["mib"] = {name: memory(name, arguments) for name in results["multiply_adds"]}
+    peers = [name for name in ("keras-hub", "keras-cv") if any(name in n for n in results["mib"])]
+    results = {"size": arguments.size, "batch": arguments.batch, **results}
+    results["machine"] = machine(*peers, "ai-edge-litert", "onnxruntime")
+    print(table(results), results["machine"], sep="\n")
     if arguments.output:
-        arguments.output.write_text(json.dumps({**results, "output": None}, indent=1) + "\n")
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def _module(name):
-    return name.replace("-", "_")
+def measured(builders, image, arguments):
+    """{"multiply_adds", "seconds", "products", "failed"} of networks in every runtime."""
+    functions, counts, failed = {}, {}, {}
+    for name, build in builders.items():
+        network = build()
+        counts[name] = multiply_adds(network, image)
+        for runtime in arguments.runtimes:
+            try:
+                run = RUNTIMES[runtime](network, image)
+                run()
+                functions[runtime, name] = run
+            except Exception as error:  # a converter does not know an operation: a result too
+                failed[f"{runtime}: {name}"] = f"{type(error).__name__}: {error}"[:300]
+    products = {dtype: product(dtype) for dtype in ("float32", "bfloat16")}
+    seconds = interleaved({**functions, **products}, arguments.runs)
+    return {
+        "multiply_adds": counts,
+        "products": {dtype: seconds[dtype] for dtype in products},
+        "seconds": {
+            runtime: {n: seconds[r, n] for r, n in functions if r == runtime}
+            for runtime in arguments.runtimes
+        },
+        "failed": failed,
+    }
+
+
+def table(results):
+    """The results as Markdown: a network a line, milliseconds in every runtime."""
+    medians = {
+        runtime: {name: statistics.median(s) for name, s in networks.items()}
+        for runtime, networks in results["seconds"].items()
+    }
+    (main, of_main), *others = medians.items()
+    first, second = list(of_main.values())[:2]
+    columns = [main, "of ours at 32", "of ours at 16", "multiply-adds", "rate", "memory"]
+    lines = [f"| {' | '.join(['network', *columns, *(name for name, _ in others)])} |"]
+    lines.append(f"|{'---|' * (1 + len(columns) + len(others))}")
+    for name, median in of_main.items():
+        dtype = "bfloat16" if "bfloat16" in name else "float32"
+        rate = results["multiply_adds"][name] * results["batch"] / median
+        whole = SIDE**3 / statistics.median(results["products"][dtype])
+        cells = [
+            f"{1000 * median:.0f} ms",
+            f"{median / first:.2f}",
+            f"{median / second:.2f}",
+            f"{results['multiply_adds'][name] / 1e9:.1f} G",
+            f"{100 * rate / whole:.0f} %",
+            f"{results['mib'][name]:.0f} MiB",
+            *(f"{1000 * times[name]:.0f} ms" if name in times else "-" for _, times in others),
+        ]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    lines += [f"{name} failed: {error}" for name, error in results["failed"].items()]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
