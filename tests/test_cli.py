@@ -230,16 +230,18 @@ def labelled(tmp_path):
 @pytest.mark.slow
 def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
     options = ["--input-size", "48", "64", "--calibration", labelled[1]]
-    formats = ["--formats", "litert", "litert_int8", "onnx"]
+    formats = ["--formats", "saved_model_bfloat16", "litert", "litert_int8", "onnx"]
     cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled, *options, *formats])
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line for line in lines[-4:]}
-    assert set(rows) == {"keras", "litert", "litert_int8", "onnx"}
+    rows = {line.split()[0]: line for line in lines[-5:]}
+    assert set(rows) == {"keras", *formats[1:]}
     assert all(" ms " in row and row.count(" %") == 2 for row in rows.values())
     measured = json.loads((tmp_path / "out/measured.json").read_text())
     measured = {row["format"]: row for row in measured}
     assert measured["onnx"]["equal_pixels"] >= 0.999
     assert measured["litert_int8"]["bytes"] < measured["litert"]["bytes"] / 3
+    # half the weights, and the graph, which a SavedModel holds once a signature
+    assert measured["saved_model_bfloat16"]["bytes"] < 0.75 * measured["litert"]["bytes"]
     for name in ("litert.tflite", "litert_int8.tflite", "model.onnx"):
         assert (tmp_path / "out" / f"{name}.report.json").exists()
 

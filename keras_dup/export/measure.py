@@ -11,7 +11,15 @@ from keras_dup import evaluation, inference
 from keras_dup.data import Shapes
 from keras_dup.export import exchange, mobile, serving
 
-FORMATS = ("saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx")
+FORMATS = (
+    "saved_model",
+    "saved_model_bfloat16",
+    "litert",
+    "litert_float16",
+    "litert_dynamic",
+    "litert_int8",
+    "onnx",
+)
 RUNS = 9
 
 
@@ -22,8 +30,10 @@ def export_all(model, folder, formats, input_size, class_names=None, calibration
     folder.mkdir(parents=True, exist_ok=True)
     reports = {}
     for name in formats:
-        if name == "saved_model":
-            report = serving.saved_model(model, folder / name, class_names, images=images)
+        if name.startswith("saved_model"):
+            dtype = name.removeprefix("saved_model").strip("_") or None
+            path = folder / name
+            report = serving.saved_model(model, path, class_names, images=images, dtype=dtype)
         elif name == "onnx":
             report = exchange.onnx(model, folder / "model.onnx", images=images)
         else:
@@ -81,11 +91,11 @@ def measure(model, reports, dataset, input_size):
 
 def table(rows):
     """The rows of `measure` as lines of text."""
-    lines = [f"{'format':16} {'size':>9} {'one core':>11} {'equal pixels':>13} {'mIoU':>9}"]
+    lines = [f"{'format':21} {'size':>9} {'one core':>11} {'equal pixels':>13} {'mIoU':>9}"]
     for row in rows:
         size = f"{row['bytes'] / 1e6:.1f} MB" if row["bytes"] else ""
         lines.append(
-            f"{row['format']:16} {size:>9} {1000 * row['seconds']:8.0f} ms "
+            f"{row['format']:21} {size:>9} {1000 * row['seconds']:8.0f} ms "
             f"{100 * row['equal_pixels']:11.3f} % {100 * row['miou']:7.2f} %"
         )
     return "\n".join(lines)
@@ -93,7 +103,7 @@ def table(rows):
 
 def _predictor(name, path, input_size):
     """The function image (H, W, 3) -> label map (H, W) of an exported file."""
-    if name == "saved_model":
+    if name.startswith("saved_model"):
         import tensorflow as tf
 
         serve = tf.saved_model.load(path).signatures["serve_uint8"]

@@ -13,6 +13,7 @@ from keras_dup.export import agreement
 from keras_dup.export.folding import fold
 
 MAX_PIXELS = 2048 * 2048
+MIN_AGREEMENT = {None: 0.999, "bfloat16": 0.99}  # share of pixels that keep their class
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
@@ -23,7 +24,8 @@ def saved_model(
     probabilities=False,
     images=None,
     version=None,
-    min_agreement=0.999,
+    dtype=None,
+    min_agreement=None,
     max_pixels=MAX_PIXELS,
     verbose=True,
 ):
@@ -46,7 +48,10 @@ def saved_model(
         probabilities: the first two signatures give `probabilities`, (B, H, W, K) float32, too.
         images: list of (H, W, 3) arrays to compare with `model` on; None takes drawn ones.
         version: a positive integer; None takes the next one.
-        min_agreement: the share of pixels whose class must be the model's.
+        dtype: "bfloat16" stores and computes all but the head in it, see `fold`; for servers that
+            multiply it.
+        min_agreement: the share of pixels whose class must be the model's; None asks for 0.999,
+            with "bfloat16" 0.99.
         max_pixels: of an image that `serve_encoded` accepts.
         verbose: print the report.
 
@@ -55,7 +60,8 @@ def saved_model(
 
     Raises:
         FileExistsError: the version exists.
-        ValueError: the model has more than 256 classes, or not as many as there are names.
+        ValueError: the model has more than 256 classes, or not as many as there are names; unknown
+            `dtype`.
         RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
     """
     _check(model, class_names)
@@ -68,7 +74,8 @@ def saved_model(
     # a name that is no number: TensorFlow Serving does not see it
     with tempfile.TemporaryDirectory(prefix="part-", dir=path) as part:
         folder = pathlib.Path(part) / "model"
-        _write(model, folder, class_names, probabilities, max_pixels)
+        network = fold(model, "probabilities" if probabilities else "label_map", dtype)
+        _write(network, folder, class_names, probabilities, max_pixels)
         signatures = tf.saved_model.load(str(folder)).signatures
         serve = signatures["serving_default"]
 
@@ -76,7 +83,8 @@ def saved_model(
             answer = serve(image=tf.constant(image))
             return answer["probabilities" if probabilities else "label_map"].numpy()
 
-        report = agreement.compare("saved_model", model, run, images, min_agreement)
+        least = MIN_AGREEMENT[dtype] if min_agreement is None else min_agreement
+        report = agreement.compare("saved_model", model, run, images, least)
         report["signatures"] = {name: _interface(f) for name, f in signatures.items()}
         report["answer_bytes"] = _answer_bytes(signatures["serve_encoded"], images, model)
         report["warm_up"] = _write_warm_up(folder, images[0])
@@ -110,9 +118,7 @@ def _next_version(path):
     return 1 + max((int(f.name) for f in path.iterdir() if f.name.isdigit()), default=0)
 
 
-def _write(model, folder, class_names, probabilities, max_pixels):
-    network = fold(model, "probabilities" if probabilities else "label_map")
-
+def _write(network, folder, class_names, probabilities, max_pixels):
     def serve(image):
         message = "the image has no pixels: (B, H, W, 3) with H, W > 0 is expected"
         with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(image), message)]):

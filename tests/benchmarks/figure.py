@@ -1,7 +1,7 @@
-"""The picture and the table of the README: `python tests/benchmarks/figure.py`.
+"""The picture and the tables of the README: `python tests/benchmarks/figure.py`.
 
-Reads results/speed.json and results/training_step.json, which `speed.py` and `training_step.py`
-wrote, draws results/speed.png and prints the table.
+Reads from results/ what speed.py, training_peers.py and training_step.py wrote, draws
+results/speed.png and prints the tables.
 """
 
 import json
@@ -9,28 +9,32 @@ import pathlib
 import statistics
 
 from matplotlib.figure import Figure
+from speed import table
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 def main():
-    speed = json.loads((RESULTS / "speed.json").read_text())
-    training = json.loads((RESULTS / "training_step.json").read_text())
-    milliseconds = {n: 1000 * statistics.median(s) for n, s in speed["seconds"].items()}
-    first, second = list(milliseconds.values())[:2]
-    print("| network | time | of ours at 32 | of ours at 16 | memory |\n|---|---|---|---|---|")
-    for name, time in milliseconds.items():
-        ratios = f"{time / first:.2f} | {time / second:.2f}"
-        print(f"| {name} | {time:.0f} ms | {ratios} | {speed['mib'][name]:.0f} MiB |")
-    print(speed["machine"], training["machine"], sep="\n")
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 3, 4))
-    title = f"{speed['size'][0]} x {speed['size'][1]}, batch {speed['batch']}"
-    _bars(left, milliseconds, f"image to label map, ms\n{title}")
-    _bars(middle, speed["mib"], "peak memory, MiB above the network\n" + title)
+    speed, peers, training = (
+        json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("speed", "training_peers", "training_step")
+    )
+    print(table(speed), speed["machine"], sep="\n")
+    figure = Figure(figsize=(12, 9), layout="constrained")
+    (left, middle), (below, right) = figure.subplots(2, 2, height_ratios=(5, 4))
+    what = f"image to label map, {_size(speed)}"
+    milliseconds = {n: 1000 * statistics.median(s) for n, s in speed["seconds"]["graph"].items()}
+    _bars(left, milliseconds, f"{what}: ms")
+    _bars(middle, speed["mib"], f"{what}: MiB above the network")
     middle.set_yticklabels([])
+    seconds = {name: 1000 * row["seconds"] for name, row in peers["rows"].items()}
+    _bars(below, seconds, f"a training step, {_size(peers)}: ms")
     _curves(right, training["rows"])
     figure.savefig(RESULTS / "speed.png", dpi=100)
+
+
+def _size(results):
+    return f"{results['size'][0]} x {results['size'][1]}, batch {results['batch']}"
 
 
 def _bars(axes, values, title):
@@ -43,7 +47,8 @@ def _bars(axes, values, title):
 
 
 def _curves(axes, rows):
-    for side, style in zip(sorted({row["side"] for row in rows}), ("--", "-"), strict=True):
+    sides = sorted({row["side"] for row in rows})
+    for side, style in zip(sides, ("--", "-", ":"), strict=False):
         some = [row for row in rows if row["side"] == side]
         for loss, colour in (("plain", "tab:gray"), ("packed", "tab:blue")):
             mib = [row[loss]["peak_mib"] - row[loss]["before_mib"] for row in some]
@@ -53,7 +58,7 @@ def _curves(axes, rows):
     axes.set_ylim(bottom=0)
     axes.set_xlabel("classes")
     batch, backbone = rows[0]["batch"], rows[0]["backbone"]
-    axes.set_title(f"training step, MiB above the inputs\n{backbone}, batch {batch}", fontsize=10)
+    axes.set_title(f"a training step, {backbone}, batch {batch}: MiB above the inputs", fontsize=10)
     axes.legend(fontsize=9)
 
 

@@ -8,10 +8,10 @@ Not run on a GPU yet: only on a CPU at a small size (--size 65 65 --batch 1 --ru
 
 inference: image batch -> label map (B, H, W), 21 classes, `export.fold(dtype="bfloat16")`.
 training: a step of a recipe in mixed_bfloat16: forward, backward, SGD with momentum.
-head: features (B, H/16, W/16, 64) in bfloat16 -> label map, W in float32, as `fold` leaves it, or
-in bfloat16. "rate" is its multiply-adds a second, as a share of those of a product of two bfloat16
-matrices; "bandwidth" its bytes (features, W, mean and ids, each once) a second, as a share of those
-of adding 1 to a large array.
+head: features (B, H/16, W/16, 64) in bfloat16 -> label map, in float32, as `fold` leaves it, or in
+mixed_bfloat16. "rate" is its multiply-adds a second, as a share of those of a product of two
+bfloat16 matrices; "bandwidth" its bytes a second (features, W, mean and ids, each once), as a share
+of those of adding 1 to a large array.
 torchvision: its deeplabv3_resnet50, stride 8, in a process of its own: torch.compile,
 channels_last, bfloat16 by autocast. Left out where torch or torchvision is missing.
 
@@ -120,9 +120,8 @@ def features(backbone):
 def images(arguments):
     import jax
 
-    return jax.random.uniform(
-        jax.random.key(0), (arguments.batch, *arguments.size, 3), maxval=255.0
-    )
+    shape = arguments.batch, *arguments.size, 3
+    return jax.random.uniform(jax.random.key(0), shape, maxval=255.0)
 
 
 def values(variables):
@@ -151,10 +150,10 @@ def heads(arguments):
     shape = arguments.batch, *(-(-side // RATIO) for side in arguments.size), CHANNELS
     cells = math.prod(shape[:3])
     for classes in (CLASSES, 150):
-        for dtype, size in (("float32", 4), ("bfloat16", 2)):
-            name, scores = f"{classes} classes, W in {dtype}", RATIO**2 * classes
-            functions[name] = functools.partial(head, classes, dtype, shape)
-            moved = cells * (2 * CHANNELS + RATIO**2) + size * scores * (CHANNELS + 1)
+        for policy in ("float32", "mixed_bfloat16"):
+            name, scores = f"{classes} classes, {policy}", RATIO**2 * classes
+            functions[name] = functools.partial(head, classes, policy, shape)
+            moved = cells * (2 * CHANNELS + RATIO**2) + 4 * scores * (CHANNELS + 1)
             counts[name] = cells * CHANNELS * scores, moved  # an id is a byte
     rows = measured("head", functions, arguments.runs, jax.block_until_ready, CALLS)
     product, copy = (statistics.median(row["seconds"]) for row in rows[:2])
@@ -167,14 +166,14 @@ def heads(arguments):
     return rows
 
 
-def head(classes, dtype, shape):
+def head(classes, policy, shape):
     import jax
     import keras
 
     from keras_dup.export.folding import PackedLabels
 
     given = keras.Input(shape[1:], dtype="bfloat16")
-    model = keras.Model(given, PackedLabels(classes, RATIO, dtype=dtype)(given))
+    model = keras.Model(given, PackedLabels(classes, RATIO, dtype=policy)(given))
     return forward(model, jax.random.normal(jax.random.key(0), shape, "bfloat16"))
 
 
@@ -306,20 +305,14 @@ def table(results):
     """The results as Markdown, a row a line."""
     lines = ["| part | row | time | images/s | memory | rate | bandwidth |", f"|{'---|' * 7}"]
     for row in results["rows"]:
-        cells = [row["part"], row["name"]]
         if "failed" in row:
-            lines.append(f"| {' | '.join([*cells, 'failed: ' + row['failed']])} |")
-            continue
-        median = statistics.median(row["seconds"])
-        image = row["name"] not in ("product", "copy")
-        cells += [
-            f"{1000 * median:.2f} ms",
-            f"{results['batch'] / median:.0f}" if image else "-",
-            f"{row['mib']:.0f} MiB" if row["mib"] else "-",
-            f"{100 * row['rate']:.0f} %" if "rate" in row else "-",
-            f"{100 * row['bandwidth']:.0f} %" if "bandwidth" in row else "-",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+            cells = ["failed: " + row["failed"]]
+        else:
+            median = statistics.median(row["seconds"])
+            cells = [f"{1000 * median:.2f} ms", f"{results['batch'] / median:.1f}"]
+            cells.append(f"{row['mib']:.0f} MiB" if row["mib"] else "-")
+            cells += [f"{100 * row[key]:.1f} %" for key in ("rate", "bandwidth") if key in row]
+        lines.append(f"| {' | '.join([row['part'], row['name'], *cells])} |")
     return "\n".join([*lines, f"{results['device']}, peak of JAX: {results['peak_mib']} MiB"])
 
 
