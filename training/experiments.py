@@ -86,6 +86,50 @@ TABLES = {
         f"low_level_features= {PHOTOGRAPHS}",
         strides(TABLE_1) | strides(TABLE_1, rate="0.2"),
     ),
+    "animals_stride": Table(
+        "Table 1, photographs: animals of PASCAL VOC, EfficientNet-Lite0, no low-level features",
+        "The paper's figures are of all of PASCAL VOC with ResNet-50.",
+        "voc_animals_efficientnet_lite0",
+        f"low_level_features= {PHOTOGRAPHS}",
+        strides(TABLE_1),
+    ),
+    "camvid_head": Table(
+        "Sec. 4.1.4, Fig. 5 and the linear layer: CamVid, output stride 32, no low-level features",
+        "The head of DUpsampling changed, all else equal: T kept at 1 (the paper's vanilla "
+        "softmax), more or fewer channels, W trained on, a random W of the same size.",
+        "camvid_efficientnet_lite0",
+        f"low_level_features= output_stride=32 {PHOTOGRAPHS}",
+        {
+            "learned": Row("T learned, 64 channels", "", 73.15),
+            "softmax": Row("T = 1", "train_temperature=false", 69.81),
+            "sharp": Row("T learned, 1/8 at first", "temperature=0.125"),
+            "channels128": Row("128 channels", "channels=128"),
+            "channels256": Row("256 channels", "channels=256"),
+            "trained": Row("W trained", "train_projection=true"),
+            "random": Row("random W", "projection=random"),
+            "random_trained": Row(
+                "random W, trained (sub-pixel)", "projection=random train_projection=true"
+            ),
+            "regression": Row("regression to labels first (Eq. 4)", "pretraining_steps=180"),
+        },
+    ),
+    "camvid_features": Table(
+        "Tables 2 and 3: CamVid, EfficientNet-Lite0, output stride 16, low-level features",
+        "Strides of the features: conv1 2, b2u2c3 4, b3u2c3 8, b5u3c3 16. The paper's figures are "
+        "of PASCAL VOC with ResNet-50 and its conv1_3 (2), b1u2c3 (4), b3u6c3 (16).",
+        "camvid_efficientnet_lite0",
+        PHOTOGRAPHS,
+        {
+            "none": Row("none", "low_level_features=", 73.15),
+            "conv1": Row("conv1", "low_level_features=conv1", 72.70),
+            "b2u2c3": Row("b2u2c3", "", 74.03),
+            "b3u2c3": Row("b3u2c3", "low_level_features=b3u2c3"),
+            "b5u3c3": Row("b5u3c3", "low_level_features=b5u3c3", 73.43),
+            "two": Row("b2u2c3 + b5u3c3", "low_level_features=b2u2c3,b5u3c3", 73.82),
+            "conv1_two": Row("conv1 + b5u3c3", "low_level_features=conv1,b5u3c3", 74.20),
+            "vanilla": Row("b2u2c3, vanilla decoder", "decoder=bilinear", 73.26),
+        },
+    ),
 }
 
 

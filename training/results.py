@@ -27,6 +27,7 @@ def main():
         if found:
             draw(table, found, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
+    sections.append(not_run())
     with writing(PAGE) as path:
         path.write_text("\n".join(sections))
     print(PAGE)
@@ -40,6 +41,17 @@ def results(table):
         if paths:
             found[row] = [json.loads(path.read_text()) for path in paths]
     return found
+
+
+def not_run():
+    """The rows of all tables that no file is of."""
+    lines = ["## Not run", "", "Rows that have no result yet, by the command that makes it:", ""]
+    for name, table in TABLES.items():
+        missing = [row for row in table.rows if row not in results(name)]
+        if missing:
+            command = f"python -m training.experiments {name} {' '.join(missing)}"
+            lines.append(f"- {table.title}: `{command}`")
+    return "\n".join([*lines, ""])
 
 
 def section(name, table, found):

@@ -309,9 +309,16 @@ def table(results):
             cells = ["failed: " + row["failed"]]
         else:
             median = statistics.median(row["seconds"])
-            cells = [f"{1000 * median:.2f} ms", f"{results['batch'] / median:.1f}"]
-            cells.append(f"{row['mib']:.0f} MiB" if row["mib"] else "-")
-            cells += [f"{100 * row[key]:.1f} %" for key in ("rate", "bandwidth") if key in row]
+            of_chip = row["name"] in ("product", "copy")
+            cells = [
+                f"{1000 * median:.2f} ms",
+                "-" if of_chip else f"{results['batch'] / median:.1f}",
+                f"{row['mib']:.0f} MiB" if row["mib"] else "-",
+                *(f"{100 * row[key]:.1f} %" for key in ("rate", "bandwidth") if key in row),
+                *(f"{row[key] / 1e9:.0f} G/s" for key in row if key.endswith("_a_second")),
+            ]
+            if row["name"] == "copy":  # it has no rate
+                cells.insert(3, "-")
         lines.append(f"| {' | '.join([row['part'], row['name'], *cells])} |")
     return "\n".join([*lines, f"{results['device']}, peak of JAX: {results['peak_mib']} MiB"])
 
