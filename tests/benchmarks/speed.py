@@ -120,6 +120,8 @@ def main():
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=["graph"])
     parser.add_argument("--only", nargs="+", help="words of the names of networks to run")
     parser.add_argument("--output", type=pathlib.Path)
+    again = "measure the memory of what is in the file --output again, and nothing else"
+    parser.add_argument("--memory", action="store_true", help=again)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shapes = Shapes(arguments.batch, arguments.size)
@@ -129,11 +131,16 @@ def main():
         print(peak(known[arguments.peak](), image))
         return
     only = arguments.only or [""]
-    results = measured({n: known[n] for n in known if any(w in n for w in only)}, image, arguments)
+    if arguments.memory:
+        results = json.loads(arguments.output.read_text())
+    else:
+        chosen = {name: known[name] for name in known if any(word in name for word in only)}
+        results = measured(chosen, image, arguments)
     results["mib"] = {name: memory(name, arguments) for name in results["multiply_adds"]}
     peers = [name for name in ("keras-hub", "keras-cv") if any(name in n for n in results["mib"])]
     results = {"size": arguments.size, "batch": arguments.batch, **results}
-    results["machine"] = machine(*peers, "ai-edge-litert", "onnxruntime")
+    if not arguments.memory:
+        results["machine"] = machine(*peers, "ai-edge-litert", "onnxruntime")
     print(table(results), results["machine"], sep="\n")
     if arguments.output:
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")
