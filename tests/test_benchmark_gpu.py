@@ -42,16 +42,6 @@ def test_the_heads_are_shares_of_the_product_and_of_the_copy(tmp_path):
     assert row["bandwidth"] == pytest.approx(moved / head / (2 * 2 * 4 * 512**2 / copy))
 
 
-@pytest.mark.slow
-def test_a_network_is_called_and_trained(tmp_path):
-    arguments = ("--backbones", "mobilenet_v2", "--networks", "ours, stride 32")
-    found = rows(tmp_path, *arguments, "--parts", "inference", "training")
-    name = "mobilenet_v2, ours, stride 32"
-    assert list(found) == [("inference", name), ("training", name)]
-    inference, training = (row["mib"] for row in found.values())
-    assert 0 < inference < training
-
-
 def test_without_torch_its_rows_are_left_out(monkeypatch, capsys):
     monkeypatch.syspath_prepend(FOLDER)
     import gpu

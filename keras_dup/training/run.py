@@ -239,10 +239,10 @@ def _save_recipe(recipe, output):
     write_json(new, path)
     runs = output / "runs.json"
     starts = json.loads(runs.read_text()) if runs.exists() else []
-    write_json([*starts, _start()], runs)
+    write_json([*starts, provenance()], runs)
 
 
-def _start():
+def provenance():
     """When, with what and where a run starts or goes on."""
     versions = {"python": platform.python_version()}
     for package in _VERSIONS:

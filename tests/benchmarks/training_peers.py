@@ -58,7 +58,8 @@ def compiled(name, size, batch):
         return network.trained(network.network(recipe), recipe)
     model = keras_hubs_model(level) if who == "keras-hub" else keras_cvs_model(size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=who == "keras-hub")
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss, jit_compile=False)
+    sgd = keras.optimizers.SGD(0.01, momentum=0.9)
+    model.compile(optimizer=sgd, loss=loss, metrics=[], jit_compile=False)
     return model
 
 
