@@ -117,13 +117,11 @@ class PackedLabels(DUpsampling):
                 variable.assign(ordered.reshape(variable.shape))
 
     def call(self, x):
-        windows = ops.conv(x, self.kernel, padding="valid")  # (B, h, w, r*r*K)
+        windows = ops.conv(x, self.kernel, padding="valid") + self.bias  # (B, h, w, r*r*K)
         shape, pixels = ops.shape(windows), self.ratio**2
         if self.jit_compile:
-            bias = ops.reshape(self.bias, (self.num_classes, pixels))
-            ids = _compiled_largest()(ops.reshape(windows, (-1, *bias.shape)), bias)
+            ids = _compiled_largest()(ops.reshape(windows, (-1, self.num_classes, pixels)))
         else:
-            windows = windows + self.bias
             ids = _largest(ops.reshape(windows, (-1, pixels, self.num_classes)))
         return ops.depth_to_space(ops.reshape(ids, (*shape[:3], pixels)), self.ratio)
 
@@ -156,17 +154,16 @@ def _largest(scores):
 
 @functools.cache
 def _compiled_largest():
-    """scores (N, K, P), bias (K, P) -> (N, P): the largest along K, one pass over the scores."""
+    """(N, K, P) -> (N, P): the largest along K, one pass over the scores."""
     import tensorflow as tf
 
     @tf.function(autograph=False, jit_compile=True)
-    def largest(scores, bias):
+    def largest(scores):
         id_type = _id_type(scores.shape[1])
-        best, ids = scores[:, 0] + bias[0], tf.zeros_like(scores[:, 0], id_type)
+        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], id_type)
         for k in range(1, scores.shape[1]):
-            score = scores[:, k] + bias[k]
-            ids = tf.where(score > best, tf.constant(k, id_type), ids)
-            best = tf.maximum(best, score)
+            ids = tf.where(scores[:, k] > best, tf.constant(k, id_type), ids)
+            best = tf.maximum(best, scores[:, k])
         return ids
 
     return largest
