@@ -159,12 +159,11 @@ def _compiled_largest():
 
     @tf.function(autograph=False, jit_compile=True)
     def largest(scores):
-        id_type = _id_type(scores.shape[1])
-        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], id_type)
+        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], tf.int32)  # as wide as a score
         for k in range(1, scores.shape[1]):
-            ids = tf.where(scores[:, k] > best, tf.constant(k, id_type), ids)
+            ids = tf.where(scores[:, k] > best, k, ids)
             best = tf.maximum(best, scores[:, k])
-        return ids
+        return tf.cast(ids, _id_type(scores.shape[1]))
 
     return largest
 
