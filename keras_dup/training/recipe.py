@@ -56,7 +56,9 @@ class Recipe:
     train_projection: bool = False  # W and the mean too; False keeps them (the paper)
     new_layers_variance: float = 0.0  # of the Gaussian of new layers (Sec. 4); 0: Keras's default
 
-    crop_size: tuple = (513, 513)  # height, width
+    # height, width; with multiples of the output stride a network never sees a window that the edge
+    # of a picture cuts, as validation has them: 513 is better than 512
+    crop_size: tuple = (513, 513)
     scale_range: tuple = (0.5, 2.0)
     batch_size: int = 16  # over all devices and workers
     batch_norm_group: int = 0  # images that batch norm takes its statistics of; 0: the whole batch
