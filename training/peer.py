@@ -23,13 +23,13 @@ from keras_dup.whole import write_json
 from training.experiments import HERE, RESULTS
 
 RECIPE = HERE / "recipes/voc_animals_efficientnet_lite0.py"
-OURS, SCALES = "voc_animals", (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+OURS = "voc_animals"
 SIDE = 513
 
 
 def peer(path, enlarge):
     """The function image (H, W, 3) -> label map (H, W) of the .tflite file."""
-    runner = mobile.interpreter()(str(path), num_threads=2)
+    runner = mobile.interpreter()(str(path), num_threads=1)
 
     def predict(image):
         height, width = image.shape[:2]
@@ -55,9 +55,6 @@ def main():
     network = export.fold(models.load(OURS), "probabilities")
     ways = {
         f"{OURS}, as they are": lambda image: inference.predict(network, image),
-        f"{OURS}, six scales, mirrored": lambda image: inference.predict(
-            network, image, scales=SCALES, flip=True
-        ),
         f"{arguments.tflite.name}, as they are": peer(path, enlarge=False),
         f"{arguments.tflite.name}, enlarged": peer(path, enlarge=True),
     }
