@@ -46,6 +46,11 @@ def test_a_row_that_is_not_there_is_named(capsys):
     assert "upper_bound has no row stride64; bilinear32, stride32" in capsys.readouterr().err
 
 
+def test_rows_without_a_result_are_named_with_their_command(tiny):
+    (line,) = [line for line in results.not_run().splitlines() if line.startswith("- ")]
+    assert line == "- Tiny: `python -m training.experiments tiny bilinear stride16`"
+
+
 @pytest.mark.slow
 def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     experiments.main(["tiny", "--seeds", "0"])
