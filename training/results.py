@@ -115,9 +115,10 @@ def _percent(values):
 def _where(run):
     start = run["runs"][-1]
     versions = start["versions"]
+    commits = dict.fromkeys(one["commit"][:7] for one in run["runs"])
     return (
         f"- {start['processor']}; Keras {versions['keras']} on {start['backend']} "
-        f"{versions[start['backend']]}; commit {start['commit'][:7]}"
+        f"{versions[start['backend']]}; commit {', then '.join(commits)}"
     )
 
 
