@@ -15,6 +15,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -158,7 +159,8 @@ def measured(builders, image, arguments):
                 run()
                 functions[runtime, name] = run
             except Exception as error:  # a converter does not know an operation: a result too
-                failed[f"{runtime}: {name}"] = f"{type(error).__name__}: {error}"[:300]
+                text = re.sub(r"/\S+", "", str(error).splitlines()[0])  # without paths
+                failed[f"{runtime}: {name}"] = f"{type(error).__name__}: {text}"
     products = {dtype: product(dtype) for dtype in ("float32", "bfloat16")}
     seconds = interleaved({**functions, **products}, arguments.runs)
     return {
