@@ -48,7 +48,8 @@ def not_run():
     """The rows of all tables that no file is of."""
     lines = ["## Not run", "", "Rows that have no result yet, by the command that makes it:", ""]
     for name, table in TABLES.items():
-        missing = [row for row in table.rows if row not in results(name)]
+        found = results(name)
+        missing = [row for row in table.rows if row not in found]
         if missing:
             command = f"python -m training.experiments {name} {' '.join(missing)}"
             lines.append(f"- {table.title}: `{command}`")
