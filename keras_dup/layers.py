@@ -176,7 +176,8 @@ class BilinearUpsampling(keras.layers.Layer):
         height, width = tf.shape(x)[1] * self.ratio, tf.shape(x)[2] * self.ratio
         x = tf.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), "SYMMETRIC")
         y = tf.raw_ops.ResizeBilinear(images=x, size=(height + 1, width + 1), align_corners=True)
-        return tf.cast(y[:, :height, :width], x.dtype)
+        # the gradient of tf.slice takes a tenth of the time that one of y[...] takes
+        return tf.cast(tf.slice(y, (0, 0, 0, 0), (-1, height, width, -1)), x.dtype)
 
     def _upsample(self, x, axis):
         size = x.shape[axis]
@@ -264,7 +265,8 @@ class Crop(keras.layers.Layer):
 
     def call(self, inputs):
         x, like = inputs
-        return x[:, : ops.shape(like)[1], : ops.shape(like)[2]]
+        (batch, _, _, channels), (_, height, width, _) = ops.shape(x), ops.shape(like)
+        return ops.slice(x, (0, 0, 0, 0), (batch, height, width, channels))
 
     def compute_output_spec(self, inputs):
         (batch, _, _, channels), (_, height, width, _) = (x.shape for x in inputs)

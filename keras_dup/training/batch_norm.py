@@ -1,7 +1,32 @@
-"""Batch norm whose statistics are those of groups of images, as on several small devices."""
+"""Batch norms to train with: in TensorFlow's one kernel, and over groups of images."""
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch norm that TensorFlow trains in one kernel, forward and backward, not op by op.
+
+    For the TensorFlow backend without XLA and without synchronized statistics, channels last, with
+    scale and offset. It has the weights of `keras.layers.BatchNormalization`, and its results up
+    to rounding; in inference it is the same.
+
+    Input and output: (B, H, W, C).
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not training or not self.trainable:
+            return super().call(inputs, training=training, mask=mask)
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            ops.cast(inputs, "float32"), self.gamma, self.beta, epsilon=self.epsilon
+        )
+        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        variance *= (count - 1) / count  # the kernel's is over count - 1, Keras's over count
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.momentum + value * (1 - self.momentum))
+        return ops.cast(y, self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")

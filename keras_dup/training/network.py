@@ -11,7 +11,7 @@ from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import CompressedLabelsError, PixelCrossentropy, over_replicas
 from keras_dup.packed_loss import packed_crossentropy
 from keras_dup.training import optimizer, upper_bound
-from keras_dup.training.batch_norm import GroupedBatchNormalization
+from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
 
 # how the names of ASPP, decoder and label encoder begin
 NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
@@ -201,12 +201,14 @@ class Trained(keras.Model):
 def _batch_norm(config, recipe, replicas):
     """Batch norm over the whole batch, over that of a replica, or over parts of it."""
     config = {**config, "momentum": recipe.batch_norm_momentum}
-    group = recipe.batch_norm_group or recipe.batch_size
-    if group == recipe.batch_size:
-        return keras.layers.BatchNormalization.from_config({**config, "synchronized": replicas > 1})
-    if group == recipe.batch_size // replicas:
-        return keras.layers.BatchNormalization.from_config(config)
-    return GroupedBatchNormalization(group, **config)
+    group, share = recipe.batch_norm_group or recipe.batch_size, recipe.batch_size // replicas
+    if group not in (share, recipe.batch_size):
+        return GroupedBatchNormalization(group, **config)
+    config["synchronized"] = group != share
+    plain = config["scale"] and config["center"] and not (config["synchronized"] or config["renorm"])
+    kernel = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
+    fused = plain and kernel and config["axis"] in (-1, 3, [3])
+    return (FusedBatchNormalization if fused else keras.layers.BatchNormalization).from_config(config)
 
 
 def _check(recipe, replicas):
