@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import sys
+import types
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ from ten_steps import build
 from keras_dup import data, evaluation, layers, models, training
 from keras_dup.projection import fit
 from keras_dup.training import callbacks, curves, distribution, network, optimizer, recipe, run
-from keras_dup.training.batch_norm import GroupedBatchNormalization
+from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
 from training import demo
 
 TINY = training.Recipe(
@@ -209,8 +211,59 @@ def test_groups_that_do_not_go_with_the_batch_and_xla_over_replicas_are_named(qu
         network.trained(predicting, dataclasses.replace(TINY, batch_norm_group=group)).layers[3]
         for group in (0, 2, 4)
     ]
-    kinds = [keras.layers.BatchNormalization, GroupedBatchNormalization]
+    kinds = [FusedBatchNormalization, GroupedBatchNormalization]
     assert [type(norm) for norm in norms] == [kinds[0], kinds[1], kinds[0]]
+    compiled = network.trained(predicting, dataclasses.replace(TINY, jit_compile=True)).layers[3]
+    assert type(compiled) is keras.layers.BatchNormalization
+
+
+def test_batch_norm_in_one_kernel_is_keras_batch_norm():
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(3, 2, (4, 7, 6, 5)), tf.float32)
+    weights = [rng.uniform(0.5, 2, 5) for _ in range(4)]
+    ours, theirs = (
+        kind(momentum=0.9) for kind in (FusedBatchNormalization, keras.layers.BatchNormalization)
+    )
+    found = []
+    for norm in (ours, theirs):
+        norm.build(x.shape)
+        norm.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = norm(x, training=True)
+            loss = tf.reduce_sum(tf.sin(x) * y)
+        gradients = tape.gradient(loss, [x, norm.gamma.value, norm.beta.value])
+        found.append([y, *gradients, *norm.get_weights(), norm(x)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    ours.trainable = False  # frozen: the moving averages, as in Keras
+    np.testing.assert_array_equal(ours(x, training=True), ours(x))
+
+
+def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):
+    def mine(recipe, projection):
+        return build(recipe.num_classes, recipe.output_stride, projection, recipe.channels)
+
+    monkeypatch.setitem(sys.modules, "mine", types.SimpleNamespace(mine=mine))
+    recipe = dataclasses.replace(TINY, network="mine:mine")
+    assert network.network(recipe, fitted).count_params() == mine(TINY, fitted).count_params()
+    for text, said in (("nobodys:mine", "No module named 'nobodys'"), ("mine:x", "no attribute")):
+        with pytest.raises(ValueError, match=f"network='{text}'.*{said}"):
+            network.network(dataclasses.replace(TINY, network=text), fitted)
+
+
+def test_keras_hubs_decoder_trains_by_the_same_recipe():
+    pytest.importorskip("keras_hub")
+    changes = {"network": "training.keras_hub_deeplab:deeplab_v3_plus", "decoder": "bilinear"}
+    recipe = dataclasses.replace(
+        TINY, backbone="efficientnet_lite0", low_level_features=("b2u2c3",), **changes
+    )
+    predicting = network.network(recipe)
+    model = network.trained(predicting, recipe)
+    image = tf.random.uniform((4, 32, 32, 3), maxval=255)
+    model.fit(image, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
+    predicting.set_weights(model.get_weights())
+    assert predicting(image[:1, :30, :21]).shape == (1, 30, 21, 7)
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():

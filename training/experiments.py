@@ -131,6 +131,10 @@ TABLES = {
             "two": Row("b2u2c3 + b5u3c3", "low_level_features=b2u2c3,b5u3c3", 73.82),
             "conv1_two": Row("conv1 + b5u3c3", "low_level_features=conv1,b5u3c3", 74.20),
             "vanilla": Row("b2u2c3, vanilla decoder", "decoder=bilinear", 73.26),
+            "keras_hub": Row(
+                "b2u2c3, keras-hub's DeepLabV3+",
+                "decoder=bilinear network=training.keras_hub_deeplab:deeplab_v3_plus",
+            ),
         },
     ),
 }

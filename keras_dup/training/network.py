@@ -1,6 +1,7 @@
 """The network of a recipe, as it predicts and as it is trained."""
 
 import functools
+import importlib
 
 import keras
 import numpy as np
@@ -29,6 +30,8 @@ def network(recipe, projection=None):
 
 
 def _built(recipe, projection):
+    if recipe.network:
+        return _named(recipe.network)(recipe, projection)
     if recipe.backbone == upper_bound.NAME:
         return upper_bound.network(recipe, projection)
     return models.build(
@@ -42,6 +45,15 @@ def _built(recipe, projection):
         weights=recipe.weights or None,
         temperature=recipe.temperature,
     )
+
+
+def _named(text):
+    """The function that MODULE:FUNCTION names."""
+    module, _, name = text.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"network={text!r}: MODULE:FUNCTION, but {error}") from error
 
 
 def draw_new_layers(model, variance, seed=0):
@@ -205,10 +217,15 @@ def _batch_norm(config, recipe, replicas):
     if group not in (share, recipe.batch_size):
         return GroupedBatchNormalization(group, **config)
     config["synchronized"] = group != share
-    plain = config["scale"] and config["center"] and not (config["synchronized"] or config["renorm"])
-    kernel = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
-    fused = plain and kernel and config["axis"] in (-1, 3, [3])
-    return (FusedBatchNormalization if fused else keras.layers.BatchNormalization).from_config(config)
+    kind = FusedBatchNormalization if _fuses(config, recipe) else keras.layers.BatchNormalization
+    return kind.from_config(config)
+
+
+def _fuses(config, recipe):
+    """Does TensorFlow's one kernel do what this batch norm does?"""
+    here = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
+    plain = config["scale"] and config["center"] and config["axis"] in (-1, 3, [3])
+    return here and plain and not (config["synchronized"] or config["renorm"])
 
 
 def _check(recipe, replicas):
