@@ -44,8 +44,8 @@ class Recipe:
     train_count: int = 0  # built-in shapes
     val_count: int = 0
 
-    # MODULE:FUNCTION, of (recipe, projection), that gives the model in place of `models.build`, with
-    # its input and output; the projection is fitted to what the next lines say all the same
+    # MODULE:FUNCTION, of (recipe, projection), that gives a model as `models.build` does, in its
+    # place; the projection is fitted to what the next lines say all the same
     network: str = ""
     backbone: str = "resnet50"  # "label_encoder": fed label maps, needs no images (Table 1, mIOU*)
     weights: str = ""  # "imagenet", a .weights.h5, or nothing
