@@ -64,8 +64,7 @@ def dupsampling_decoder(x, low_level_features, stride, upsampling, channels, cen
             start = ratio // 2 if centred else 0
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name)
-    compressed = layers.Conv2D(channels, 1, kernel_initializer="zeros", name="compressed")
-    return upsampling(compressed(x))
+    return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
 
 
 def bilinear_decoder(x, low_level_features, stride, num_classes):

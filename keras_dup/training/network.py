@@ -21,8 +21,8 @@ NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
 def network(recipe, projection=None):
     """What `keras_dup.models.build` gives for a recipe, its new layers drawn as it says."""
     model = _built(recipe, projection)
-    if not recipe.weights.endswith((".keras", ".h5")):
-        draw_new_layers(model, recipe)
+    if recipe.new_layers_variance and not recipe.weights.endswith((".keras", ".h5")):
+        draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection
@@ -56,8 +56,8 @@ def _named(text):
         raise ValueError(f"network={text!r}: MODULE:FUNCTION, but {error}") from error
 
 
-def draw_new_layers(model, recipe):
-    """Draws the kernels of ASPP and decoder from a Gaussian of mean 0 (Sec. 4), if the recipe says.
+def draw_new_layers(model, variance, seed=0):
+    """Draws the kernels of ASPP and decoder from a Gaussian of mean 0 (Sec. 4).
 
     The paper's variance, 0.01, slows training down: the network of voc2012_upper_bound.py at
     output stride 32 with 128 channels, after 900 steps of 12 crops of 193 x 193, has a loss of
@@ -66,15 +66,12 @@ def draw_new_layers(model, recipe):
     scale of its outputs, but a step of the same size then turns the kernel by less. A recipe of 0
     keeps the default, those of the paper's experiments have 0.01.
     """
-    rng, variance = np.random.default_rng(recipe.seed), recipe.new_layers_variance
+    rng = np.random.default_rng(seed)
     for layer in model.layers:
-        if variance and layer.name.startswith(NEW_LAYERS):
+        if layer.name.startswith(NEW_LAYERS):
             for variable in layer.trainable_variables:
                 if variable.name.endswith("kernel"):
                     variable.assign(rng.normal(0, variance**0.5, variable.shape))
-        if layer.name == "compressed" and recipe.compressed_initializer:
-            initializer = keras.initializers.get(recipe.compressed_initializer)
-            layer.kernel.assign(initializer(layer.kernel.shape))
 
 
 def trained(model, recipe, replicas=1, packed=True):

@@ -58,7 +58,6 @@ class Recipe:
     projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
     train_projection: bool = False  # W and the mean too; False keeps them (the paper)
     new_layers_variance: float = 0.0  # of the Gaussian of new layers (Sec. 4); 0: Keras's default
-    compressed_initializer: str = ""  # of what gives DUpsampling its input: Keras's name; "": zeros
 
     # height, width; with multiples of the output stride a network never sees a window that the edge
     # of a picture cuts, as validation has them: 513 is better than 512
