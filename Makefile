@@ -13,8 +13,8 @@ notebooks: $(VENV)/installed
 	$(BIN)/python -m training.run_notebooks
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2
-	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 -m "not slow" \
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" \
 	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py \
 	    tests/test_folding.py tests/test_losses.py tests/test_packed_loss.py
 

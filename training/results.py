@@ -82,7 +82,8 @@ def section(name, table, found):
     lines += [_line(table.rows[row], runs) for row, runs in found.items()]
     some = next(iter(found.values()))[0]
     size = " x ".join(map(str, some["recipe"]["crop_size"]))
-    lines += ["", f"Decoder, whole: multiply-adds in millions at {size}."]
+    lines += ["", f"Decoder, whole: multiply-adds in millions at {size}. IoU by class, in %:", ""]
+    lines += _classes(table, found)
     lines += ["", f"![Loss, mIoU and T over the steps](results/{name}.png)", "", "```sh"]
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
@@ -104,6 +105,17 @@ def _line(row, runs):
         f"{reports[0]['steps']:,}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _classes(table, found):
+    """The IoU of each class, a line a row of the table."""
+    ious = {row: [run["report"]["iou"] for run in runs] for row, runs in found.items()}
+    names = [name for name, iou in next(iter(ious.values()))[0].items() if iou is not None]
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for row, several in ious.items():
+        means = [100 * statistics.mean(iou[name] or 0 for iou in several) for name in names]
+        lines.append(f"| {table.rows[row].label} | {' | '.join(f'{m:.0f}' for m in means)} |")
+    return lines
 
 
 def _percent(values):
