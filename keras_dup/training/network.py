@@ -197,6 +197,9 @@ class Trained(keras.Model):
             if not self.jit_compile:
                 with tf.control_dependencies([batch[0]]):
                     arrived["arrived"] = tf.timestamp()
+                # the step waits for it: else one thread may come to it last
+                with tf.control_dependencies([arrived["arrived"]]):
+                    batch = (tf.identity(batch[0]), *batch[1:])
             logs = {**super().train_step(batch), **arrived}
             over_workers = isinstance(
                 tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
