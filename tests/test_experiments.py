@@ -66,7 +66,8 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
     assert "python -m training.experiments tiny stride16 --seeds 0 1" in page
-    (line,) = [line for line in page.splitlines() if line.startswith("| DUpsampling")]
+    line, ious = [line for line in page.splitlines() if line.startswith("| DUpsampling")]
+    assert ious.count("|") > 2 and "IoU by class" in page
     miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])
     values = [json.loads((tiny / f"results/tiny/stride16_{s}.json").read_text()) for s in (0, 1)]
     mean = 50 * sum(value["report"]["miou"] for value in values)

@@ -11,6 +11,7 @@ from training.experiments import RESULTS, TABLES
 
 PAGE = RESULTS.parent / "RESULTS.md"
 PEER = RESULTS / "peer.json"  # of training.peer
+BOUNDS = RESULTS / "label_bounds.json"  # of training.label_bounds
 PANELS = {"loss": "loss", "val_miou": "val mIoU", "temperature": "T"}
 HEAD = """# Results
 
@@ -28,7 +29,8 @@ def main():
         if found:
             draw(table, found, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
-    sections += [peer(), not_run()] if PEER.exists() else [not_run()]
+    sections += [write() for path, write in ((BOUNDS, label_bounds), (PEER, peer)) if path.exists()]
+    sections.append(not_run())
     with writing(PAGE) as path:
         path.write_text("\n".join(sections))
     print(PAGE)
@@ -54,6 +56,26 @@ def not_run():
             command = f"python -m training.experiments {name} {' '.join(missing)}"
             lines.append(f"- {table.title}: `{command}`")
     return "\n".join([*lines, ""])
+
+
+def label_bounds():
+    """What `training.label_bounds` measured."""
+    found = json.loads(BOUNDS.read_text())
+    lines = ["## What the stride leaves of the labels", ""]
+    lines += ["Val label maps brought down and up again, mIoU and IoU by class in %: by the label in"]
+    lines += ["the middle of each window, by the shares of the classes in it, interpolated, and by W,"]
+    lines += ["fitted to the label maps of train. No bound in the strict sense: scores need not be"]
+    lines += ["shares."]
+    names = None
+    for row, ious in found["rows"].items():
+        ious = {name: iou for name, iou in ious.items() if iou is not None}
+        if names != list(ious):
+            names = list(ious)
+            lines += ["", f"| | mIoU | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+        cells = [f"{100 * x:.1f}" for x in (statistics.mean(ious.values()), *ious.values())]
+        lines.append(f"| {' | '.join([row, *cells])} |")
+    lines += ["", "```sh", found["command"], "```", "", _where({"runs": [found["run"]]}), ""]
+    return "\n".join(lines)
 
 
 def peer():
