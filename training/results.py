@@ -62,9 +62,9 @@ def label_bounds():
     """What `training.label_bounds` measured."""
     found = json.loads(BOUNDS.read_text())
     lines = ["## What the stride leaves of the labels", ""]
-    lines += ["Val label maps brought down and up again, mIoU and IoU by class in %: by the label in"]
-    lines += ["the middle of each window, by the shares of the classes in it, interpolated, and by W,"]
-    lines += ["fitted to the label maps of train. No bound in the strict sense: scores need not be"]
+    lines += ["Val label maps brought down and up again, mIoU and IoU by class in %: by the label"]
+    lines += ["in the middle of each window, by the shares of the classes in it, interpolated, and by"]
+    lines += ["W, fitted to the label maps of train. No bound in the strict sense: scores need not be"]
     lines += ["shares."]
     names = None
     for row, ious in found["rows"].items():
