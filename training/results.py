@@ -21,6 +21,11 @@ occur, at the size of the pictures, on all pictures of val, after the last step.
 the mean, and lowest to highest. "Paper" is what the paper has for its own networks and data.
 """
 
+BOUNDS_TEXT = """\
+Val label maps brought down and up again, mIoU and IoU by class in %: by the label in the middle of
+each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
+train. No bound in the strict sense: scores need not be shares."""
+
 
 def main():
     sections = [HEAD]
@@ -61,11 +66,7 @@ def not_run():
 def label_bounds():
     """What `training.label_bounds` measured."""
     found = json.loads(BOUNDS.read_text())
-    lines = ["## What the stride leaves of the labels", ""]
-    lines += ["Val label maps brought down and up again, mIoU and IoU by class in %: by the label"]
-    lines += ["in the middle of each window, by the shares of the classes in it, interpolated, and by"]
-    lines += ["W, fitted to the label maps of train. No bound in the strict sense: scores need not be"]
-    lines += ["shares."]
+    lines = ["## What the stride leaves of the labels", "", BOUNDS_TEXT]
     names = None
     for row, ious in found["rows"].items():
         ious = {name: iou for name, iou in ious.items() if iou is not None}
