@@ -96,7 +96,7 @@ def worst(predict, dataset, report, count=6):
     return grid(rows, titles, dataset.class_names)
 
 
-def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY):
+def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY, chosen=None):
     """Images, their truth over them, what each predictor gives and, in red, where it is wrong.
 
     Args:
@@ -106,11 +106,14 @@ def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY):
         count: so many of the images, evenly spread over the data set.
         width: of a picture, in pixels.
         opacity: as in `overlay`.
+        chosen: indices of the images instead.
 
     Returns: a Pillow image, a row for each image.
     """
     predictors, rows = predictors or {}, []
-    for i in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():
+    if chosen is None:
+        chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist()
+    for i in chosen:
         image, truth = dataset.image(i), dataset.label_map(i)
         row = [image, mixed(image, truth, opacity)]
         for predict in predictors.values():

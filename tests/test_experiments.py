@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from keras_dup import training
-from training import experiments, results
+from training import compare_rows, experiments, results
 from training.experiments import Row, Table
 
 TINY = (
@@ -21,12 +21,13 @@ ROWS = {
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    for module in (experiments, results):
+    for module in (experiments, results, compare_rows):
         monkeypatch.setattr(
             module, "TABLES", {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
         )
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
+    for module in (experiments, compare_rows):
+        monkeypatch.setattr(module, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
     return tmp_path
 
@@ -51,6 +52,18 @@ def test_rows_without_a_result_are_named_with_their_command(tiny):
     assert line == "- Tiny: `python -m training.experiments tiny bilinear stride16`"
 
 
+def test_rows_without_a_run_cannot_be_compared(tiny, capsys):
+    with pytest.raises(SystemExit):
+        compare_rows.main(["tiny", "bilinear", "stride16"])
+    assert "python -m training.experiments tiny bilinear --seeds 0" in capsys.readouterr().err
+
+
+def test_the_largest_gains_come_first_and_the_largest_losses_last():
+    first, second = [0.5, None, 0.5, 0.5, 0.5], [0.6, None, 0.9, 0.1, 0.4]
+    assert compare_rows.extremes(first, second, 1) == [2, 3]
+    assert compare_rows.extremes(first, second, 3) == [2, 0, 4, 3]
+
+
 @pytest.mark.slow
 def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     experiments.main(["tiny", "--seeds", "0"])
@@ -62,10 +75,13 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert [row["step"] for row in found["log"]] == ["1", "2"]
     assert set(found["runs"][0]) >= {"commit", "versions", "processor", "backend"}
     assert shlex.split(found["command"])[4:] == [*TINY.split(), "seed=1"]
+    compare_rows.main(["tiny", "bilinear", "stride16", "--count", "1"])
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
     assert "python -m training.experiments tiny stride16 --seeds 0 1" in page
+    assert "python -m training.compare_rows tiny bilinear stride16" in page
+    assert (tiny / "results/tiny/bilinear-stride16.png").exists()
     line, ious = [line for line in page.splitlines() if line.startswith("| DUpsampling")]
     assert ious.count("|") > 2 and "IoU by class" in page
     miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])

@@ -107,10 +107,16 @@ def section(name, table, found):
     size = " x ".join(map(str, some["recipe"]["crop_size"]))
     lines += ["", f"Decoder, whole: multiply-adds in millions at {size}. IoU by class, in %:", ""]
     lines += _classes(table, found)
-    lines += ["", f"![Loss, mIoU and T over the steps](results/{name}.png)", "", "```sh"]
+    lines += ["", f"![Loss, mIoU and T over the steps](results/{name}.png)", ""]
+    pairs = [path.stem.split("-") for path in sorted((RESULTS / name).glob("*.png"))]
+    for pair in pairs:
+        lines += [f"![{' beside '.join(pair)}](results/{name}/{'-'.join(pair)}.png)", ""]
+        lines += ["First where the right one gains most, then where it loses most.", ""]
+    lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
+    lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
