@@ -55,7 +55,7 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
     if boundary:
         both, either = contours
         iou = np.divide(both, either, out=np.full(size, np.nan), where=either > 0)
-        report["boundary_iou"] = {**_named(iou, names), "mean": _mean(iou)}
+        report["boundary_iou"] = {**named(iou, names), "mean": _mean(iou)}
     return report
 
 
@@ -109,7 +109,7 @@ def _report(counts, names, images, image_miou):
     return {
         "miou": _mean(iou),
         "pixel_accuracy": float(np.trace(counts) / pixels),
-        "iou": _named(iou, names),
+        "iou": named(iou, names),
         "images": images,
         "confusion": counts.tolist(),
         "image_miou": image_miou,
@@ -127,7 +127,8 @@ def _mean(iou):
     return None if np.isnan(iou).all() else float(np.nanmean(iou))
 
 
-def _named(iou, names):
+def named(iou, names):
+    """{class name: IoU, None where it is nan}."""
     values = [None if np.isnan(value) else float(value) for value in iou]
     return dict(zip(names, values, strict=True))
 

@@ -7,7 +7,7 @@ by averaging and bilinear interpolation, and by W of 64 channels, fitted to thos
 training/results/label_bounds.json, of which `python -m training.results` makes a table.
 """
 
-from keras_dup import data, projection, training
+from keras_dup import data, evaluation, projection, training
 from keras_dup.projection import report
 from keras_dup.training.recipe import datasets
 from keras_dup.training.run import provenance
@@ -26,15 +26,9 @@ def bounds(train, val, stride):
     """{way of upsampling: {class: IoU, None where val has no pixel of it}}."""
     labels = {"num_classes": train.num_classes, "ignore_class": data.VOID, "verbose": True}
     fitted = projection.fit(train.label_maps(), ratio=stride, channels=CHANNELS, **labels)
-    measured = report.measure(fitted, [val.label_map(i) for i in range(len(val))], verbose=True)
+    measured = report.measure(fitted, list(val.label_maps()), verbose=True)
     ways = {**measured.resampled, f"W, {CHANNELS} channels": measured.ious[-1]}
-    return {
-        way: {
-            name: None if iou != iou else float(iou)  # nan
-            for name, iou in zip(val.class_names, ious, strict=True)
-        }
-        for way, ious in ways.items()
-    }
+    return {way: evaluation.named(ious, val.class_names) for way, ious in ways.items()}
 
 
 def main():
