@@ -41,6 +41,19 @@ def test_every_row_is_a_recipe_with_overrides_that_parse():
             assert training.load(path, overrides).seed == 3
 
 
+def test_rows_that_share_their_runs_are_the_same_recipe():
+    shared = 0
+    for name, table in experiments.TABLES.items():
+        for row in table.rows:
+            found = []
+            for where in ((name, row), experiments.origin(name, row)):
+                words = experiments.command(*where, seed=0)[3:]
+                found.append(training.load(experiments.HERE.parent / words[0], words[1:]))
+            assert found[0] == found[1]
+            shared += where != (name, row)
+    assert shared == 2
+
+
 def test_a_row_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
         experiments.main(["upper_bound", "stride64"])

@@ -15,7 +15,7 @@ import numpy as np
 from keras_dup import models, pictures, training
 from keras_dup.training.callbacks import predictor
 from keras_dup.training.recipe import datasets
-from training.experiments import HERE, RESULTS, RUNS, TABLES, command
+from training.experiments import HERE, RESULTS, RUNS, TABLES, command, origin
 
 
 def extremes(first, second, count):
@@ -39,7 +39,8 @@ def main(arguments=None):
     arguments = parser.parse_args(arguments)
     table, predictors, mious = TABLES[arguments.table], {}, []
     for row in arguments.rows:
-        run = RUNS / arguments.table / f"{row}_{arguments.seed}"
+        folder, name = origin(arguments.table, row)
+        run = RUNS / folder / f"{name}_{arguments.seed}"
         if not (run / "report.json").exists():
             words = f"python -m training.experiments {arguments.table} {row}"
             parser.error(f"{run} holds no run that ended; {words} --seeds {arguments.seed}")

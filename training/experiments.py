@@ -28,11 +28,15 @@ UNUSED = ("image_miou", "confusion")  # of a report, long
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One network: what it is called, its overrides of the table's recipe, the PAPER's mIoU."""
+    """One network: what it is called, its overrides of the table's recipe, the PAPER's mIoU.
+
+    Where another table trains the same, `runs` is that (table, row): it is trained once.
+    """
 
     label: str
     overrides: str = ""
     paper: float | None = None
+    runs: tuple | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +125,7 @@ TABLES = {
         "camvid_efficientnet_lite0",
         f"low_level_features= output_stride=32 {PHOTOGRAPHS}",
         {
-            "learned": Row("T learned, 64 channels", "", 73.15),
+            "learned": Row("T learned, 64 channels", "", 73.15, ("camvid_stride", "stride32")),
             "softmax": Row("T = 1", "train_temperature=false", 69.81),
             "sharp": Row("T learned, 1/8 at first", "temperature=0.125"),
             "channels128": Row("128 channels", "channels=128"),
@@ -141,7 +145,7 @@ TABLES = {
         "camvid_efficientnet_lite0",
         PHOTOGRAPHS,
         {
-            "none": Row("none", "low_level_features=", 73.15),
+            "none": Row("none", "low_level_features=", 73.15, ("camvid_stride", "stride16")),
             "conv1": Row("conv1", "low_level_features=conv1", 72.70),
             "b2u2c3": Row("b2u2c3", "", 74.03),
             "b3u2c3": Row("b3u2c3", "low_level_features=b3u2c3"),
@@ -160,6 +164,7 @@ TABLES = {
 
 def run(table, row, seed):
     """Trains one row in a process of its own; its result file, or None where it was stopped."""
+    table, row = origin(table, row)
     path = RESULTS / table / f"{row}_{seed}.json"
     if path.exists():
         return path
@@ -179,6 +184,11 @@ def run(table, row, seed):
     }
     write_json(result, path)
     return path
+
+
+def origin(table, row):
+    """The table and the row under which the runs of a row are kept."""
+    return TABLES[table].rows[row].runs or (table, row)
 
 
 def command(table, row, seed):

@@ -7,7 +7,7 @@ import json
 import statistics
 
 from keras_dup.whole import writing
-from training.experiments import RESULTS, TABLES
+from training.experiments import RESULTS, TABLES, origin
 
 PAGE = RESULTS.parent / "RESULTS.md"
 PEER = RESULTS / "peer.json"  # of training.peer
@@ -45,7 +45,8 @@ def results(table):
     """{name of the row: [what `training.experiments.run` wrote, by seed]} of the rows that ran."""
     found = {}
     for row in TABLES[table].rows:
-        paths = sorted((RESULTS / table).glob(f"{row}_[0-9]*.json"))
+        folder, name = origin(table, row)
+        paths = sorted((RESULTS / folder).glob(f"{name}_[0-9]*.json"))
         if paths:
             found[row] = [json.loads(path.read_text()) for path in paths]
     return found

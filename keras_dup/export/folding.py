@@ -4,6 +4,7 @@ Runs on every backend of Keras; what the exports write is what `fold` returns.
 """
 
 import collections
+import contextlib
 import functools
 
 import keras
@@ -33,7 +34,8 @@ def fold(model, output="label_map", dtype=None, jit_compile=False):
     Batch norm after a convolution becomes the convolution's kernel and bias. The temperature
     becomes part of W and of the mean; for a label map it is dropped with the softmax, since neither
     changes which class is largest, and the largest class of each pixel is found in the packed
-    layout (B, h, w, r*r, K), so that only class ids are rearranged into pixels.
+    layout (B, h, w, r*r, K), so that only class ids are rearranged into pixels. The r rows of the
+    windows come one after another: the scores of all pixels never exist at the same time.
 
     Args:
         model: what `keras_dup.models.build` returns, or any functional model of an image whose
@@ -73,7 +75,7 @@ def fold(model, output="label_map", dtype=None, jit_compile=False):
         replaced[upsampling] = PackedLabels.from_config(config)
     folded, copies = _copy(model, replaced, dtype)
     if upsampling:
-        copies[upsampling].order_columns()
+        copies[upsampling].assign_from(upsampling)
     last = Unpack if upsampling else LabelMap
     label_map = last(name="label_map")(folded.outputs[0])
     return keras.Model(folded.inputs, label_map, name=model.name)
@@ -97,9 +99,12 @@ class LabelMap(layers.Layer):
 class PackedLabels(DUpsampling):
     """DUpsampling that finds the class of a pixel before it rearranges windows into pixels.
 
+    The rows of the windows come one after another, W and the mean cut accordingly: the scores of
+    one or two of the r rows are all that exists at a time.
+
     Args:
         jit_compile: XLA compiles the search (TensorFlow). W's columns are then in the order
-            (class, row in window, column in window), along which it is fast.
+            (class, column in window), along which it is fast.
 
     Input: (B, h, w, C~).  Output: (B, h*r, w*r, 1), uint8 up to 256 classes, else int32.
     """
@@ -108,22 +113,37 @@ class PackedLabels(DUpsampling):
         super().__init__(*arguments, **keywords)
         self.jit_compile = jit_compile and keras.backend.backend() == "tensorflow"
 
-    def order_columns(self):
-        """Puts the columns of a W that DUpsampling had into the order that this layer needs."""
-        if self.jit_compile:
-            for variable in (self.kernel, self.bias):
-                columns = (*variable.shape[:-1], self.ratio**2, self.num_classes)
-                ordered = np.swapaxes(_numpy(variable).reshape(columns), -1, -2)
-                variable.assign(ordered.reshape(variable.shape))
+    def build(self, input_shape):
+        scores = self.ratio * self.num_classes
+        shape = (self.ratio, 1, 1, input_shape[-1], scores)
+        self.kernel = self.add_weight(name="kernel", shape=shape)
+        self.bias = self.add_weight(name="bias", shape=(self.ratio, scores), initializer="zeros")
+
+    def assign_from(self, upsampling):
+        """Takes W and the mean of a DUpsampling."""
+        for name in ("kernel", "bias"):
+            array = _numpy(getattr(upsampling, name))  # (..., r*r*K)
+            array = array.reshape(*array.shape[:-1], self.ratio, self.ratio, self.num_classes)
+            array = np.moveaxis(array, -3, 0)  # (r, ..., r, K)
+            variable = getattr(self, name)
+            array = np.swapaxes(array, -1, -2) if self.jit_compile else array
+            variable.assign(array.reshape(variable.shape))
 
     def call(self, x):
-        windows = ops.conv(x, self.kernel, padding="valid") + self.bias  # (B, h, w, r*r*K)
-        shape, pixels = ops.shape(windows), self.ratio**2
+        batch, height, width, _ = ops.shape(x)
+        rows = []
+        for row in range(self.ratio):
+            with _after(rows[-2:-1]):
+                scores = ops.conv(x, self.kernel[row], padding="valid") + self.bias[row]
+                ids = self._search(scores)
+                rows.append(ops.reshape(ids, (batch, height, 1, width * self.ratio)))
+        ids = ops.concatenate(rows, axis=2)
+        return ops.reshape(ids, (batch, height * self.ratio, width * self.ratio, 1))
+
+    def _search(self, scores):
         if self.jit_compile:
-            ids = _compiled_largest()(ops.reshape(windows, (-1, self.num_classes, pixels)))
-        else:
-            ids = _largest(ops.reshape(windows, (-1, pixels, self.num_classes)))
-        return ops.depth_to_space(ops.reshape(ids, (*shape[:3], pixels)), self.ratio)
+            return _compiled_largest()(ops.reshape(scores, (-1, self.num_classes, self.ratio)))
+        return _largest(ops.reshape(scores, (-1, self.ratio, self.num_classes)))
 
     def compute_output_spec(self, x):
         shape = self.compute_output_shape(x.shape)
@@ -131,6 +151,15 @@ class PackedLabels(DUpsampling):
 
     def get_config(self):
         return {**super().get_config(), "jit_compile": self.jit_compile}
+
+
+def _after(tensors):
+    """In a TensorFlow graph what is made in it waits for `tensors`, so that memory is freed."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.control_dependencies(tensors)
+    return contextlib.nullcontext()
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -214,8 +243,8 @@ def _is_softmax(layer):
 def _copy(model, replaced, dtype):
     """(copy of a model with batch norms folded, {old layer: new layer}).
 
-    `replaced` maps layers to those that stand in their place, with the same weights; `dtype` is
-    that of the others, the head's excepted, or None.
+    `replaced` maps layers to those that stand in their place, whose weights are the caller's
+    business; `dtype` is that of the others, the head's excepted, or None.
     """
     model = keras.Model(model.inputs, model.outputs, name=model.name)  # without its optimizer
     norms, copies = _foldable(model), {}
@@ -235,7 +264,7 @@ def _copy(model, replaced, dtype):
 
     clone = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for old, new in copies.items():
-        if old not in folded and new.weights and not _is_functional(old):
+        if old not in folded and old not in replaced and not _is_functional(old):
             new.set_weights(old.get_weights())
     for norm, old in norms.items():
         _fold(norm, old, copies[old])
