@@ -42,7 +42,7 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
         _check(found, truth, size, i)
         counts = confusion(truth, found, size)
         total += counts
-        image_miou.append(_mean(_iou(counts)))
+        image_miou.append(_mean(ious(counts)))
         if bands:
             distance = _distance_to_a_change(truth)
         for width, band in bands.items():
@@ -51,7 +51,7 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
             contours += boundary_counts(truth, found, size)
     report = _report(total, names, len(dataset), image_miou)
     if bands:
-        report["trimap_miou"] = {width: _mean(_iou(band)) for width, band in bands.items()}
+        report["trimap_miou"] = {width: _mean(ious(band)) for width, band in bands.items()}
     if boundary:
         both, either = contours
         iou = np.divide(both, either, out=np.full(size, np.nan), where=either > 0)
@@ -64,6 +64,13 @@ def confusion(truth, found, num_classes):
     valid = truth != VOID
     pairs = truth[valid].astype(np.int64) * num_classes + found[valid]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def ious(counts):
+    """(K, K) counts -> (K,) IoU, NaN for a class in neither truth nor prediction."""
+    right = np.diag(counts)
+    union = counts.sum(0) + counts.sum(1) - right
+    return np.divide(right, union, out=np.full(len(counts), np.nan), where=union > 0)
 
 
 def boundary_counts(truth, found, num_classes):
@@ -103,7 +110,7 @@ def _check(found, truth, num_classes, i):
 
 
 def _report(counts, names, images, image_miou):
-    iou, pixels = _iou(counts), counts.sum()
+    iou, pixels = ious(counts), counts.sum()
     if not pixels:
         raise ValueError("every pixel of every label map is void")
     return {
@@ -114,13 +121,6 @@ def _report(counts, names, images, image_miou):
         "confusion": counts.tolist(),
         "image_miou": image_miou,
     }
-
-
-def _iou(counts):
-    """(K, K) -> (K,), NaN for a class in neither truth nor prediction."""
-    right = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - right
-    return np.divide(right, union, out=np.full(len(counts), np.nan), where=union > 0)
 
 
 def _mean(iou):

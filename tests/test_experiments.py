@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from keras_dup import training
-from training import compare_rows, experiments, results
+from training import compare_rows, experiments, one_class, results
 from training.experiments import Row, Table
 
 TINY = (
@@ -21,13 +21,12 @@ ROWS = {
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    for module in (experiments, results, compare_rows):
+    for module in (experiments, results, compare_rows, one_class):
         monkeypatch.setattr(
             module, "TABLES", {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
         )
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    for module in (experiments, compare_rows):
-        monkeypatch.setattr(module, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
     return tmp_path
 
@@ -65,10 +64,9 @@ def test_rows_without_a_result_are_named_with_their_command(tiny):
     assert line == "- Tiny: `python -m training.experiments tiny bilinear stride16`"
 
 
-def test_rows_without_a_run_cannot_be_compared(tiny, capsys):
-    with pytest.raises(SystemExit):
+def test_rows_without_a_run_cannot_be_compared(tiny):
+    with pytest.raises(SystemExit, match=r"training\.experiments tiny bilinear --seeds 0"):
         compare_rows.main(["tiny", "bilinear", "stride16"])
-    assert "python -m training.experiments tiny bilinear --seeds 0" in capsys.readouterr().err
 
 
 def test_the_largest_gains_come_first_and_the_largest_losses_last():
@@ -89,13 +87,20 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert set(found["runs"][0]) >= {"commit", "versions", "processor", "backend"}
     assert shlex.split(found["command"])[4:] == [*TINY.split(), "seed=1"]
     compare_rows.main(["tiny", "bilinear", "stride16", "--count", "1"])
+    one_class.main(["tiny", "disc", "--rows", "stride16", "--seeds", "0", "1"])
+    val = json.loads((tiny / "results/tiny/class_disc.json").read_text())["rows"][0]
+    report = json.loads((tiny / "runs/tiny/stride16_0/report.json").read_text())
+    assert val["split"] == "val" and val["miou"][0] == pytest.approx(report["miou"])
+    assert val["iou"][0] == pytest.approx(report["iou"]["disc"])
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
     assert "python -m training.experiments tiny stride16 --seeds 0 1" in page
     assert "python -m training.compare_rows tiny bilinear stride16" in page
     assert (tiny / "results/tiny/bilinear-stride16.png").exists()
-    line, ious = [line for line in page.splitlines() if line.startswith("| DUpsampling")]
+    assert "python -m training.one_class tiny disc --rows stride16 --seeds 0 1" in page
+    line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
+    assert len(of_disc) == 4
     assert ious.count("|") > 2 and "IoU by class" in page
     miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])
     values = [json.loads((tiny / f"results/tiny/stride16_{s}.json").read_text()) for s in (0, 1)]

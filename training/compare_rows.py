@@ -15,7 +15,7 @@ import numpy as np
 from keras_dup import models, pictures, training
 from keras_dup.training.callbacks import predictor
 from keras_dup.training.recipe import datasets
-from training.experiments import HERE, RESULTS, RUNS, TABLES, command, origin
+from training.experiments import HERE, RESULTS, TABLES, command, finished_run
 
 
 def extremes(first, second, count):
@@ -39,11 +39,7 @@ def main(arguments=None):
     arguments = parser.parse_args(arguments)
     table, predictors, mious = TABLES[arguments.table], {}, []
     for row in arguments.rows:
-        folder, name = origin(arguments.table, row)
-        run = RUNS / folder / f"{name}_{arguments.seed}"
-        if not (run / "report.json").exists():
-            words = f"python -m training.experiments {arguments.table} {row}"
-            parser.error(f"{run} holds no run that ended; {words} --seeds {arguments.seed}")
+        run = finished_run(arguments.table, row, arguments.seed)
         mious.append(json.loads((run / "report.json").read_text())["image_miou"])
         predictors[table.rows[row].label] = predictor(models.load(run / "model.keras"))
     _, _, _, recipe, *overrides = command(arguments.table, arguments.rows[0], arguments.seed)

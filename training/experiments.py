@@ -96,9 +96,11 @@ TABLES = {
     ),
     "camvid_long": Table(
         "Table 1, photographs: CamVid, three times as long",
-        "With the length of training the order turns: DUpsampling's loss starts above bilinear's "
-        "and ends below it, while its T still falls. Signs and fences gain, bicyclists, in which "
-        "train is poor, do not catch up.",
+        "The two end at the same mIoU, within their spread. DUpsampling has the higher pixel "
+        "accuracy and the lower cross-entropy on val with both seeds; what it loses is bicyclists, "
+        "a class that is 0.3 % of train and 2.3 % of val. It holds them for as rare as they are in "
+        "train: with 1.5 added to their scores their IoU on val rises by 6 to 9 points, bilinear's "
+        "falls, and on train both fall. See the last table, and that with weighted classes.",
         "camvid_efficientnet_lite0",
         "low_level_features= steps=2700 steps_per_epoch=270",
         strides(TABLE_1),
@@ -199,6 +201,16 @@ def run(table, row, seed):
 def origin(table, row):
     """The table and the row under which the runs of a row are kept."""
     return TABLES[table].rows[row].runs or (table, row)
+
+
+def finished_run(table, row, seed):
+    """The folder of a run that ended, with its model and report; exits where there is none."""
+    folder, name = origin(table, row)
+    run = RUNS / folder / f"{name}_{seed}"
+    if not (run / "report.json").exists():
+        words = f"python -m training.experiments {table} {row} --seeds {seed}"
+        raise SystemExit(f"{run} holds no run that ended; {words}")
+    return run
 
 
 def command(table, row, seed):

@@ -113,11 +113,15 @@ def section(name, table, found):
     for pair in pairs:
         lines += [f"![{' beside '.join(pair)}](results/{name}/{'-'.join(pair)}.png)", ""]
         lines += ["First where the right one gains most, then where it loses most.", ""]
+    classes = [json.loads(p.read_text()) for p in sorted((RESULTS / name).glob("class_*.json"))]
+    for found_class in classes:
+        lines += [*_one_class(table, found_class), ""]
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
+    lines += [found_class["command"] for found_class in classes]
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
@@ -145,6 +149,24 @@ def _classes(table, found):
     for row, several in ious.items():
         means = [100 * statistics.mean(iou[name] or 0 for iou in several) for name in names]
         lines.append(f"| {table.rows[row].label} | {' | '.join(f'{m:.0f}' for m in means)} |")
+    return lines
+
+
+def _one_class(table, found):
+    """What `training.one_class` measured, a line a network and split."""
+    added = [f"IoU, +{number}" for number in found["added"][1:]]
+    columns = ["seed", "share", "recall", "precision", "loss", "of all pixels", "IoU", *added]
+    lines = [
+        f"Class {found['class']}, its share of the pixels, the mean cross-entropy of its pixels"
+    ]
+    lines += ["and of all, and its IoU with a number added to the scores of the class:", ""]
+    lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for one in found["rows"]:
+        shares = [f"{100 * one[key]:.1f} %" for key in ("share", "recall", "precision")]
+        losses = [f"{one[key]:.3f}" for key in ("loss", "loss_of_all")]
+        ious = [f"{100 * iou:.1f}" for iou in one["iou"]]
+        label = f"{table.rows[one['row']].label}, {one['split']}"
+        lines.append(f"| {' | '.join([label, str(one['seed']), *shares, *losses, *ious])} |")
     return lines
 
 
