@@ -80,6 +80,45 @@ def test_values_equal_a_dense_pca(label_maps, fitted):
     np.testing.assert_allclose(found, wanted, atol=CHANNELS * ROUNDED)
 
 
+@pytest.mark.parametrize("balance", [0.25, 0.5])
+def test_balanced_classes_span_what_a_dense_pca_of_scaled_labels_finds(label_maps, fitted, balance):
+    cut = [w for y in label_maps for w in reference.label_windows(y, RATIO, CLASSES, VOID)]
+    windows = np.array([one_hot for one_hot, void in cut if not void])
+    windows = windows.reshape(-1, RATIO * RATIO, CLASSES)
+    scale = windows.mean((0, 1)) ** -balance
+    covariance = np.cov(windows.reshape(len(windows), -1), rowvar=False, bias=True)
+    scaled = np.cov((windows * scale).reshape(len(windows), -1), rowvar=False, bias=True)
+    rows = np.linalg.eigh(scaled)[1].T[::-1][:CHANNELS] / np.tile(scale, RATIO * RATIO)
+    basis = np.linalg.qr(rows.T)[0]
+    found = fit(label_maps, class_balance=balance)
+    matrix = found.matrix.astype(float)
+    np.testing.assert_allclose(matrix.T @ matrix, basis @ basis.T, atol=1e-5)
+    inside = matrix @ covariance @ matrix.T  # uncorrelated, falling, less than PCA's own
+    shares = found.explained_variance_ratio
+    np.testing.assert_allclose(inside, np.diag(shares) * np.trace(covariance), atol=1e-5)
+    assert (np.diff(shares) <= 0).all()
+    assert 0.9 * fitted.explained_variance_ratio.sum() < shares.sum()
+    assert shares.sum() < fitted.explained_variance_ratio.sum()
+
+
+def test_balanced_classes_keep_more_of_a_rare_one():
+    rng = np.random.default_rng(0)
+    maps = np.stack([voronoi(rng, 64, 64, 3, void=False) for _ in range(40)])
+    for label_map in maps[::2]:
+        row, column = rng.integers(0, 60, 2)
+        label_map[row : row + 4, column : column + 4] = 3  # 0.2 % of the pixels
+    shape = {"num_classes": 5, "ratio": 8, "channels": 24}  # class 4 never occurs
+    recall, accuracy = [], []
+    for balance in (0, 0.25):
+        found = projection.fit(maps, **shape, class_balance=balance)
+        rebuilt = [found.reconstruct(found.compress(label_map)).argmax(-1) for label_map in maps]
+        right = np.stack(rebuilt) == maps
+        recall.append(right[maps == 3].mean())
+        accuracy.append(right.mean())
+    assert recall[0] < 0.1 < 0.8 < recall[1]
+    assert accuracy[1] > accuracy[0] > 0.99
+
+
 def test_rows_are_the_eigenvectors_one_by_one(label_maps, fitted):
     values, vectors, _ = reference.label_pca(label_maps, RATIO, CLASSES, VOID)
     assert np.diff(values[: CHANNELS + 1]).max() < -1e-3 * values[0]
@@ -321,6 +360,8 @@ def test_a_bad_label_map_is_named_by_its_index(label_maps, fitted, bad, message)
         ({"ratio": 1.5}, "ratio is 1.5"),
         ({"channels": 0}, "channels is 0"),
         ({"num_classes": 0}, "num_classes is 0"),
+        ({"class_balance": 0.6}, "class_balance is 0.6; 0 to 0.5"),
+        ({"class_balance": 0.1, "method": "sgd"}, "class_balance is of method 'pca', not of 'sgd'"),
         ({"channels": 65}, "channels is 65, but ratio 4 and 5 classes give at most 64"),
     ],
 )

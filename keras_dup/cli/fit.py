@@ -21,6 +21,12 @@ def add(commands):
         default=64,
         help="a number, or a share of the variance in (0, 1); default 64",
     )
+    fit.add_argument(
+        "--class-balance",
+        type=float,
+        default=0.0,
+        help="0 (the default) to 0.5: how much more the pixels of rare classes count",
+    )
     fit.add_argument("--ignore-class", type=int, default=255, help="the id of void in the files")
     fit.add_argument("--names", help="text file with the names to fit to; all by default")
     fit.add_argument(
@@ -49,9 +55,9 @@ def _run(arguments):
         "on_error": "skip" if arguments.skip_bad else "raise",
     }
     counts = projection.count_windows(label_maps, arguments.num_classes, arguments.ratio, **reading)
-    fitted = projection.fit_counts(
-        counts, arguments.num_classes, arguments.ratio, arguments.channels, verbose=True
-    )
+    shape = arguments.num_classes, arguments.ratio, arguments.channels
+    balance = arguments.class_balance
+    fitted = projection.fit_counts(counts, *shape, verbose=True, class_balance=balance)
     path = fitted.save(arguments.output)
     seconds = time.perf_counter() - start
     explained = 100 * fitted.explained_variance_ratio.sum()

@@ -25,6 +25,7 @@ def fit(
     workers=1,
     on_error="raise",
     memory=MEMORY,
+    class_balance=0.0,
 ):
     """Finds the `channels` directions in which the windows of label maps vary most.
 
@@ -56,6 +57,11 @@ def fit(
         on_error: "raise", or "skip" to leave out label maps that cannot be read or have ids
             outside the classes; `count_windows` tells which.
         memory: bytes that windows may take, beyond which they go to files in `TMPDIR`.
+        class_balance: b, 0..0.5, of `method="pca"`. 0 is Eq. 3, to which a class counts by its
+            pixels: small parts of rare classes are what W leaves out. With b the squared error of
+            a class counts share ** (-2 b) times, where `share` is that of its pixels; 0.5 makes
+            all classes equal. The rows of W are the principal components of the span that is
+            found: orthonormal as ever, with a little less of the variance.
 
     Returns: a `LabelProjection`; of "autoencoder" a `LabelAutoencoder`.
 
@@ -64,11 +70,12 @@ def fit(
             outside the classes (names its place in the iterable); no label map, or none with a
             valid pixel; windows too much alike for that many channels.
     """
-    _check_arguments(num_classes, ratio, channels, method)
+    _check_arguments(num_classes, ratio, channels, method, class_balance)
     counts = count_windows(
         label_maps, num_classes, ratio, ignore_class, verbose, total, workers, on_error, memory
     )
-    return fit_counts(counts, num_classes, ratio, channels, ignore_class, verbose, method, memory)
+    options = ignore_class, verbose, method, memory, class_balance
+    return fit_counts(counts, num_classes, ratio, channels, *options)
 
 
 def count_windows(
@@ -101,9 +108,10 @@ def fit_counts(
     verbose=False,
     method="pca",
     memory=MEMORY,
+    class_balance=0.0,
 ):
     """What `fit` does with the windows that `count_windows` counted; arguments as there."""
-    _check_arguments(num_classes, ratio, channels, method)
+    _check_arguments(num_classes, ratio, channels, method, class_balance)
     if not len(counts):
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
     if channels >= len(counts):
@@ -113,13 +121,17 @@ def fit_counts(
 
         return autoencoder.fit(counts, num_classes, ratio, channels, ignore_class, verbose, method)
     covariance = pca.Covariance(counts.windows, counts.counts, num_classes, ratio, memory)
-    enough = _enough(channels, covariance.variance)
+    scale = _scale(covariance.mean, num_classes, class_balance)
+    scaled = pca.Scaled(covariance, scale) if class_balance else covariance
+    enough = _enough(channels, scaled.variance)
     # Where each pass over the windows is long, larger blocks make do with fewer.
     block_size = max(16, int(channels) // 4) if covariance.resident else max(64, int(channels))
-    values, vectors = pca.principal(covariance, enough, block_size, verbose)
-    rank = int((values > 1e-12 * covariance.variance).sum())
+    values, vectors = pca.principal(scaled, enough, block_size, verbose)
+    rank = int((values > 1e-12 * scaled.variance).sum())
     if rank < len(values):
         raise _too_many_channels(channels, rank, "these label maps")
+    if class_balance:
+        values, vectors = pca.within(covariance, vectors / scale)
     return LabelProjection(
         matrix=(vectors * _signs(vectors)[:, None]).astype(np.float32),
         mean=covariance.mean.astype(np.float32),
@@ -128,6 +140,13 @@ def fit_counts(
         ratio=ratio,
         ignore_class=ignore_class,
     )
+
+
+def _scale(mean, num_classes, class_balance):
+    """(r*r*C,): what the entries of a window are multiplied by before their PCA."""
+    shares = mean.reshape(-1, num_classes).mean(0)
+    scale = np.where(shares > 0, shares, 1.0) ** -class_balance
+    return np.tile(scale, len(mean) // num_classes)
 
 
 def _enough(channels, variance):
@@ -154,12 +173,16 @@ def _signs(vectors):
     return np.sign(vectors[np.arange(len(vectors)), first])
 
 
-def _check_arguments(num_classes, ratio, channels=1, method="pca"):
+def _check_arguments(num_classes, ratio, channels=1, method="pca", class_balance=0.0):
     for name, value in (("num_classes", num_classes), ("ratio", ratio)):
         if value != int(value) or value < 1:
             raise ValueError(f"{name} is {value}; a whole number of 1 or more is expected")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; one of {METHODS} is expected")
+    if not 0 <= class_balance <= 0.5:
+        raise ValueError(f"class_balance is {class_balance}; 0 to 0.5 is expected")
+    if class_balance and method != "pca":
+        raise ValueError(f"class_balance is of method 'pca', not of {method!r}")
     if 0 < channels < 1 and method == "pca":
         return
     if channels != int(channels) or channels < 1:

@@ -75,6 +75,25 @@ class Covariance:
             yield _differences(self._windows[part], num_classes, ratio), weights
 
 
+class Scaled:
+    """The covariance of windows whose entries are first multiplied by `scale`, (r*r*C,)."""
+
+    def __init__(self, covariance, scale):
+        self._covariance, self._scale, self.size = covariance, scale[:, None], covariance.size
+        mean = covariance.mean
+        self.variance = scale**2 @ (mean * (1 - mean))  # of entries that are 0 or 1
+
+    def __matmul__(self, block):
+        return self._scale * (self._covariance @ (self._scale * block))
+
+
+def within(covariance, rows):
+    """The principal components of the span of some rows (k, N): eigenvalues, falling, and rows."""
+    basis = np.linalg.qr(rows.T)[0].T
+    values, vectors = np.linalg.eigh(basis @ (covariance @ basis.T))
+    return values[::-1], vectors[:, ::-1].T @ basis
+
+
 def _sum_up(block):
     """Each (i, j) becomes the sum over all rows and columns up to it, in place."""
     for i in range(1, len(block)):

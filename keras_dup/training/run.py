@@ -218,6 +218,7 @@ def _projection(recipe, train_data, output):
             channels=recipe.channels,
             ignore_class=data.VOID,
             verbose=True,
+            class_balance=recipe.class_balance,
         )
         fitted.save(path)
         explained = 100 * fitted.explained_variance_ratio.sum()
