@@ -116,7 +116,7 @@ def test_balanced_classes_keep_more_of_a_rare_one():
         recall.append(right[maps == 3].mean())
         accuracy.append(right.mean())
     assert recall[0] < 0.1 < 0.8 < recall[1]
-    assert accuracy[1] > accuracy[0] > 0.99
+    assert min(accuracy) > 0.995
 
 
 def test_rows_are_the_eigenvectors_one_by_one(label_maps, fitted):

@@ -3,8 +3,8 @@
     python -m training.label_bounds
 
 The val label maps of the data in $KERAS_DUP_DATA, brought down and up again by nearest neighbour,
-by averaging and bilinear interpolation, and by W of 64 channels, fitted to those of train. Writes
-training/results/label_bounds.json, of which `python -m training.results` makes a table.
+by averaging and bilinear interpolation, and by W of 64 channels, fitted to those of train, as the
+paper has it and with balanced classes. Writes training/results/label_bounds.json, of which `python -m training.results` makes a table.
 """
 
 from keras_dup import data, evaluation, projection, training
@@ -20,14 +20,19 @@ RECIPES = {
 }
 STRIDES = (32, 16)
 CHANNELS = 64
+BALANCES = {f"W, {CHANNELS} channels": 0, f"W, {CHANNELS} channels, classes balanced": 0.25}
 
 
 def bounds(train, val, stride):
     """{way of upsampling: {class: IoU, None where val has no pixel of it}}."""
     labels = {"num_classes": train.num_classes, "ignore_class": data.VOID, "verbose": True}
-    fitted = projection.fit(train.label_maps(), ratio=stride, channels=CHANNELS, **labels)
-    measured = report.measure(fitted, list(val.label_maps()), verbose=True)
-    ways = {**measured.resampled, f"W, {CHANNELS} channels": measured.ious[-1]}
+    counts = projection.count_windows(train.label_maps(), ratio=stride, **labels)
+    val_maps, ways = list(val.label_maps()), {}
+    for way, balance in BALANCES.items():
+        shape = {"ratio": stride, "channels": CHANNELS, "class_balance": balance}
+        fitted = projection.fit_counts(counts, **shape, **labels)
+        measured = report.measure(fitted, val_maps, verbose=True)
+        ways = {**measured.resampled, **ways, way: measured.ious[-1]}
     return {way: evaluation.named(ious, val.class_names) for way, ious in ways.items()}
 
 
