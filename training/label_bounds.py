@@ -4,7 +4,8 @@
 
 The val label maps of the data in $KERAS_DUP_DATA, brought down and up again by nearest neighbour,
 by averaging and bilinear interpolation, and by W of 64 channels, fitted to those of train, as the
-paper has it and with balanced classes. Writes training/results/label_bounds.json, of which `python -m training.results` makes a table.
+paper has it and with balanced classes. Writes training/results/label_bounds.json, of which
+`python -m training.results` makes a table.
 """
 
 from keras_dup import data, evaluation, projection, training

@@ -24,7 +24,8 @@ the mean, and lowest to highest. "Paper" is what the paper has for its own netwo
 BOUNDS_TEXT = """\
 Val label maps brought down and up again, mIoU and IoU by class in %: by the label in the middle of
 each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
-train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need not be shares."""
+train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need
+not be shares."""
 
 
 def main():
