@@ -1,11 +1,11 @@
-"""How the networks of a table of experiments do at one class, on val and on train.
+"""Where the networks of a table of experiments find a class: by how much of a window it fills.
 
     python -m training.one_class camvid_long bicyclist --seeds 0 1
 
-Takes the runs of `python -m training.experiments`, whose models lie in training/runs/. Recall,
-precision, IoU and mean -log p of the pixels of that class, mean -log p of all pixels, and the IoU
-with a number added to the scores of the class, which tells a class that is held for too rare from
-one that is not recognised. Val whole, every fourth picture of train. Writes
+Takes the runs of `python -m training.experiments`, whose models and projections lie in
+training/runs/. Recall, precision and IoU of the class on val, and its recall where it fills up to
+10, 25, 50, 75 and 100 % of a window of the output stride; the same for the label maps of val
+through the W of each run, which no network can be expected to better. Writes
 training/results/TABLE/class_NAME.json, which training/RESULTS.md shows.
 """
 
@@ -13,42 +13,46 @@ import argparse
 
 import numpy as np
 
-from keras_dup import data, evaluation, inference, models, training
+from keras_dup import evaluation, models, projection, training
+from keras_dup.training.callbacks import predictor
 from keras_dup.training.recipe import datasets
 from keras_dup.training.run import provenance
 from keras_dup.whole import write_json
 from training.experiments import HERE, RESULTS, TABLES, command, finished_run
 
-ADDED = (0, 0.5, 1, 1.5, 2, 3)
+FILLED = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
-def measure(network, pictures, indices, k):
-    """{what: number} of class k."""
-    losses = {True: [], False: []}  # of its pixels, of the others
-    confusions = dict.fromkeys(ADDED, 0)
-    for i in indices:
-        scores = inference.probabilities(network, pictures.image(i)).astype("float64")
-        scores, labels = np.log(scores + 1e-12), pictures.label_map(i)
-        valid = labels != data.VOID
-        picked = np.where(valid, labels, 0)[..., None].astype(int)
-        loss = -np.take_along_axis(scores, picked, -1)[..., 0]
-        losses[True].append(loss[valid & (labels == k)])
-        losses[False].append(loss[valid & (labels != k)])
-        for added in ADDED:
-            found = (scores + added * np.eye(pictures.num_classes)[k]).argmax(-1)
-            counts = evaluation.confusion(labels, found, pictures.num_classes)
-            confusions[added] = confusions[added] + counts
-    own, others = (np.concatenate(values) for values in losses.values())
-    plain = confusions[0]
-    ious = [evaluation.ious(counts) for counts in confusions.values()]
+def filled(mask, ratio):
+    """(H, W) -> (H, W): the share of each pixel's window, as far as it goes, that is True."""
+    height, width = mask.shape
+    edges = [(0, -side % ratio) for side in mask.shape]
+
+    def sums(pixels):
+        windows = np.pad(pixels, edges).astype(float)
+        shape = windows.shape[0] // ratio, ratio, windows.shape[1] // ratio, ratio
+        return windows.reshape(shape).sum((1, 3))
+
+    shares = sums(mask) / sums(np.ones_like(mask))
+    return np.kron(shares, np.ones((ratio, ratio)))[:height, :width]
+
+
+def measure(predict, pictures, k, ratio):
+    """{what: number} of class k; `predict` gives the (H, W) ids of picture i."""
+    confusion, pixels, hits = 0, 0, 0
+    for i in range(len(pictures)):
+        labels, found = pictures.label_map(i), predict(i)
+        confusion = confusion + evaluation.confusion(labels, found, pictures.num_classes)
+        own = labels == k
+        which = np.searchsorted(FILLED, filled(own, ratio)[own])
+        pixels = pixels + np.bincount(which, minlength=len(FILLED))
+        hits = hits + np.bincount(which, found[own] == k, minlength=len(FILLED))
     return {
-        "share": len(own) / (len(own) + len(others)),
-        "recall": plain[k, k] / plain[k].sum(),
-        "precision": plain[k, k] / max(1, plain[:, k].sum()),
-        "loss": own.mean(),
-        "loss_of_all": np.concatenate([own, others]).mean(),
-        "iou": [iou[k] for iou in ious],
-        "miou": [np.nanmean(iou) for iou in ious],
+        "recall": confusion[k, k] / confusion[k].sum(),
+        "precision": confusion[k, k] / max(1, confusion[:, k].sum()),
+        "iou": evaluation.ious(confusion)[k],
+        "pixels": (pixels / pixels.sum()).tolist(),
+        "recalls": [hit / all_ if all_ else None for hit, all_ in zip(hits, pixels, strict=True)],
     }
 
 
@@ -59,29 +63,46 @@ def main(arguments=None):
     parser.add_argument("--rows", nargs="+", default=["bilinear32", "stride32"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args(arguments)
-    _, _, _, recipe, *overrides = command(arguments.table, arguments.rows[0], 0)
-    train, val = datasets(training.load(HERE.parent / recipe, overrides))
-    names = list(val.class_names)
-    if arguments.class_name not in names:
-        parser.error(f"no class {arguments.class_name}; it is one of {', '.join(names)}")
-    k = names.index(arguments.class_name)
-    splits = {"val": (val, range(len(val))), "train": (train, range(0, len(train), 4))}
     found = []
     for row in arguments.rows:
-        for seed in arguments.seeds:
-            network = models.load(finished_run(arguments.table, row, seed) / "model.keras")
-            for split, (pictures, indices) in splits.items():
-                numbers = measure(network, pictures, indices, k)
-                found.append({"row": row, "seed": seed, "split": split, **numbers})
-                numbers = f"recall {numbers['recall']:.3f}, IoU {numbers['iou'][0]:.3f}"
-                print(f"{row}, seed {seed}, {split}: {numbers}", flush=True)
-    seeds = " ".join(map(str, arguments.seeds))
-    words = f"python -m training.one_class {arguments.table} {arguments.class_name} --rows "
-    words += f"{' '.join(arguments.rows)} --seeds {seeds}"
+        _, _, _, path, *overrides = command(arguments.table, row, 0)
+        recipe = training.load(HERE.parent / path, overrides)
+        val = datasets(recipe)[1]
+        names = list(val.class_names)
+        if arguments.class_name not in names:
+            parser.error(f"no class {arguments.class_name}; it is one of {', '.join(names)}")
+        k = names.index(arguments.class_name)
+        runs = [finished_run(arguments.table, row, seed) for seed in arguments.seeds]
+        ways = [(seed, _network(run, val)) for seed, run in zip(arguments.seeds, runs, strict=True)]
+        if (runs[0] / "projection.npz").exists():
+            ways.append((None, _labels(runs[0], val)))  # W is that of every seed
+        for seed, predict in ways:
+            numbers = measure(predict, val, k, recipe.output_stride)
+            found.append({"row": row, "seed": seed, **numbers})
+            print(f"{row}, seed {seed}: recall {numbers['recall']:.3f}, IoU {numbers['iou']:.3f}")
+    words = ["python -m training.one_class", arguments.table, arguments.class_name]
+    words += ["--rows", *arguments.rows, "--seeds", *map(str, arguments.seeds)]
+    result = {"command": " ".join(words), "class": arguments.class_name, "filled": FILLED}
     path = RESULTS / arguments.table / f"class_{arguments.class_name}.json"
-    result = {"command": words, "class": arguments.class_name, "added": ADDED, "rows": found}
-    write_json({**result, "run": provenance()}, path)
+    write_json({**result, "rows": found, "run": provenance()}, path)
     print(path)
+
+
+def _network(run, val):
+    predict = predictor(models.load(run / "model.keras"))
+    return lambda i: predict(val.image(i))
+
+
+def _labels(run, val):
+    """The label maps through W."""
+    fitted = projection.load(run / "projection.npz")
+
+    def rebuilt(i):
+        labels = val.label_map(i)
+        height, width = labels.shape
+        return fitted.reconstruct(fitted.compress(labels)).argmax(-1)[:height, :width]
+
+    return rebuilt
 
 
 if __name__ == "__main__":

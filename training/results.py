@@ -154,20 +154,22 @@ def _classes(table, found):
 
 
 def _one_class(table, found):
-    """What `training.one_class` measured, a line a network and split."""
-    added = [f"IoU, +{number}" for number in found["added"][1:]]
-    columns = ["seed", "share", "recall", "precision", "loss", "of all pixels", "IoU", *added]
+    """What `training.one_class` measured, a line a network or W."""
+    columns = [f"to {100 * share:.0f} %" for share in found["filled"]]
+    shares = " | ".join(f"{100 * share:.0f}" for share in found["rows"][0]["pixels"])
     lines = [
-        f"Class {found['class']}, its share of the pixels, the mean cross-entropy of its pixels"
+        f"Class {found['class']} on val: IoU, recall and precision, and the recall of its pixels"
     ]
-    lines += ["and of all, and its IoU with a number added to the scores of the class:", ""]
-    lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += ["by how much of their window it fills; in %:", ""]
+    lines += [f"| | seed | IoU | recall | precision | {' | '.join(columns)} |"]
+    lines += ["|---" * (len(columns) + 5) + "|", f"| share of its pixels | | | | | {shares} |"]
     for one in found["rows"]:
-        shares = [f"{100 * one[key]:.1f} %" for key in ("share", "recall", "precision")]
-        losses = [f"{one[key]:.3f}" for key in ("loss", "loss_of_all")]
-        ious = [f"{100 * iou:.1f}" for iou in one["iou"]]
-        label = f"{table.rows[one['row']].label}, {one['split']}"
-        lines.append(f"| {' | '.join([label, str(one['seed']), *shares, *losses, *ious])} |")
+        label = table.rows[one["row"]].label
+        label, seed = (f"W of {label}", "") if one["seed"] is None else (label, one["seed"])
+        cells = [100 * one[key] for key in ("iou", "recall", "precision")]
+        cells = [f"{cell:.1f}" for cell in cells]
+        cells += ["" if share is None else f"{100 * share:.0f}" for share in one["recalls"]]
+        lines.append(f"| {' | '.join([label, str(seed), *cells])} |")
     return lines
 
 
