@@ -102,8 +102,8 @@ TABLES = {
     "camvid_long": Table(
         "Table 1, photographs: CamVid, three times as long",
         "Bilinear and DUpsampling end at the same mIoU, within their spread. DUpsampling has the "
-        "higher pixel accuracy with both seeds; what it loses is bicyclists, and of them those that "
-        "fill little of a window, which bilinear finds: see the last table. W itself does not hold "
+        "higher pixel accuracy with both seeds; what it loses is bicyclists, and of these those "
+        "that fill little of a window, which bilinear finds: see the last table. W itself does not hold "
         "them. PCA counts a class by its pixels, and bicyclists are 0.3 % of train (2.3 % of val); "
         "W of balanced classes, `projection.fit(class_balance=0.25)`, holds more of them.",
         "camvid_efficientnet_lite0",
