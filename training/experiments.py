@@ -105,8 +105,8 @@ TABLES = {
         "higher pixel accuracy with both seeds; what it loses is bicyclists, and of these those "
         "that fill little of a window, which bilinear finds: see the last table. W itself does not "
         "hold them. PCA counts a class by its pixels, and bicyclists are 0.3 % of train (2.3 % of "
-        "val). W of balanced classes, `projection.fit(class_balance=0.25)`, holds more of them, and "
-        "so does the network.",
+        "val). W of balanced classes, `projection.fit(class_balance=0.25)`, holds more of them, as "
+        "does the network then.",
         "camvid_efficientnet_lite0",
         "low_level_features= steps=2700 steps_per_epoch=270",
         strides(TABLE_1) | BALANCED,
