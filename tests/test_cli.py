@@ -215,6 +215,16 @@ def test_channels_may_be_a_share_of_the_variance(masks):
     assert reached[-1] >= 0.8 > reached[-2]
 
 
+def test_classes_are_balanced_on_demand(masks, capsys):
+    plain = projection.load(fit(masks)).matrix
+    assert (
+        np.abs(projection.load(fit(masks, "--class-balance", "0.25")).matrix - plain).max() > 0.01
+    )
+    with pytest.raises(SystemExit):
+        fit(masks, "--class-balance", "0.6")
+    assert "--class-balance: 0.6; 0 to 0.5 is expected" in capsys.readouterr().err
+
+
 @pytest.fixture
 def labelled(tmp_path):
     """Two drawn pictures of 40 x 56 with their masks: --images, --masks."""

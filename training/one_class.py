@@ -5,8 +5,9 @@
 Takes the runs of `python -m training.experiments`, whose models and projections lie in
 training/runs/. Recall, precision and IoU of the class on val, and its recall where it fills up to
 10, 25, 50, 75 and 100 % of a window of the output stride; the same for the label maps of val
-through the W of each run, which no network can be expected to better. Writes
-training/results/TABLE/class_NAME.json, which training/RESULTS.md shows.
+through the W of a row, which its networks can hardly better; and the share of the class in the
+pixels of train and val. Writes training/results/TABLE/class_NAME.json, which training/RESULTS.md
+shows.
 """
 
 import argparse
@@ -35,6 +36,14 @@ def filled(mask, ratio):
 
     shares = sums(mask) / sums(np.ones_like(mask))
     return np.kron(shares, np.ones((ratio, ratio)))[:height, :width]
+
+
+def share(pictures, k):
+    """Of the labelled pixels, those of class k."""
+    counts = sum(
+        np.bincount(label_map.ravel(), minlength=256) for label_map in pictures.label_maps()
+    )
+    return counts[k] / counts[: pictures.num_classes].sum()
 
 
 def measure(predict, pictures, k, ratio):
@@ -67,7 +76,7 @@ def main(arguments=None):
     for row in arguments.rows:
         _, _, _, path, *overrides = command(arguments.table, row, 0)
         recipe = training.load(HERE.parent / path, overrides)
-        val = datasets(recipe)[1]
+        train, val = datasets(recipe)
         names = list(val.class_names)
         if arguments.class_name not in names:
             parser.error(f"no class {arguments.class_name}; it is one of {', '.join(names)}")
@@ -83,6 +92,7 @@ def main(arguments=None):
     words = ["python -m training.one_class", arguments.table, arguments.class_name]
     words += ["--rows", *arguments.rows, "--seeds", *map(str, arguments.seeds)]
     result = {"command": " ".join(words), "class": arguments.class_name, "filled": FILLED}
+    result["shares"] = {"train": share(train, k), "val": share(val, k)}
     path = RESULTS / arguments.table / f"class_{arguments.class_name}.json"
     write_json({**result, "rows": found, "run": provenance()}, path)
     print(path)

@@ -157,10 +157,14 @@ def _one_class(table, found):
     """What `training.one_class` measured, a line a network or W."""
     columns = [f"to {100 * share:.0f} %" for share in found["filled"]]
     shares = " | ".join(f"{100 * share:.0f}" for share in found["rows"][0]["pixels"])
+    train, val = (f"{100 * found['shares'][split]:.1f} %" for split in ("train", "val"))
     lines = [
-        f"Class {found['class']} on val: IoU, recall and precision, and the recall of its pixels"
+        f"Class {found['class']}, {train} of the pixels of train and {val} of those of val: IoU,"
     ]
-    lines += ["by how much of their window it fills; in %:", ""]
+    lines += [
+        "recall and precision on val, and the recall of its pixels by how much of their window"
+    ]
+    lines += ["it fills; in %:", ""]
     lines += [f"| | seed | IoU | recall | precision | {' | '.join(columns)} |"]
     lines += ["|---" * (len(columns) + 5) + "|", f"| share of its pixels | | | | | {shares} |"]
     for one in found["rows"]:

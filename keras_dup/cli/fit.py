@@ -1,5 +1,6 @@
 """`keras-dup fit`: label maps -> projection."""
 
+import argparse
 import os
 import time
 
@@ -23,7 +24,7 @@ def add(commands):
     )
     fit.add_argument(
         "--class-balance",
-        type=float,
+        type=_balance,
         default=0.0,
         help="0 (the default) to 0.5: how much more the pixels of rare classes count",
     )
@@ -82,6 +83,12 @@ def _run(arguments):
 
 def _channels(text):
     return float(text) if "." in text else int(text)
+
+
+def _balance(text):
+    if not 0 <= float(text) <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text}; 0 to 0.5 is expected")
+    return float(text)
 
 
 def _print_skipped(messages):

@@ -61,7 +61,8 @@ def fit(
             pixels: small parts of rare classes are what W leaves out. With b the squared error of
             a class counts share ** (-2 b) times, where `share` is that of its pixels; 0.5 makes
             all classes equal. The rows of W are the principal components of the span that is
-            found: orthonormal as ever, with a little less of the variance.
+            found: orthonormal as ever, with a little less of the variance. A share of the variance
+            as `channels` is of the errors that count so.
 
     Returns: a `LabelProjection`; of "autoencoder" a `LabelAutoencoder`.
 

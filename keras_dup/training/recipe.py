@@ -93,6 +93,8 @@ class Recipe:
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
+        if not 0 <= self.class_balance <= 0.5:
+            raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
         if self.pretraining_steps and (
             self.decoder != "dupsampling" or self.projection == "random"
         ):
