@@ -365,6 +365,7 @@ def test_one_process_of_many_writes(monkeypatch):
         ("ema=1", "ema=1.0; 0 to under 1"),
         ("class_names=a,b", "2 class_names, but num_classes=7"),
         ("class_weights=1,2", "2 class_weights, but num_classes=7"),
+        ("class_balance=0.9", "class_balance=0.9; 0 to 0.5"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
