@@ -1,4 +1,4 @@
-"""The picture and the tables of the README: `python tests/benchmarks/figure.py`.
+"""The picture of the README, the tables: `python tests/benchmarks/figure.py`.
 
 Reads from results/ what speed.py, training_peers.py and training_step.py wrote, draws
 results/speed.png and prints the tables.
