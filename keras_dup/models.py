@@ -74,7 +74,8 @@ def build(
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
-            path of a `.weights.h5` or a `.keras` of the whole model; or the prefix of a DeepLab
+            path of a `.weights.h5` or a `.keras` of the whole model; for "mobilenet_v2" that of a
+            `.h5` of `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a DeepLab
             TensorFlow checkpoint (`model.ckpt`), see `keras_dup.deeplab.load`.
         preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
         preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what

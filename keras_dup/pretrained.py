@@ -25,15 +25,15 @@ def load(model, backbone, weights):
         raise ValueError(f'build: weights="imagenet": {backbone.name} has to bring its own')
     if weights == "imagenet":
         load_imagenet(model, backbone)
-    elif weights.endswith(".weights.h5"):
-        _load_h5(model, weights)
+    elif weights.endswith(".h5"):
+        _load_h5(model, backbone, weights)
     elif weights.endswith(".keras"):
         _load_keras(model, weights)
     elif pathlib.Path(f"{weights}.index").exists():
         deeplab.load(model, backbone, weights)
     else:
         raise ValueError(
-            f'build: weights={weights!r}; expected is "imagenet", a .weights.h5, a .keras, or the '
+            f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, or the '
             "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
         )
 
@@ -85,9 +85,15 @@ def _download(backbone):
     return index.with_suffix("")
 
 
-def _load_h5(model, path):
+def _load_h5(model, backbone, path):
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
+    if backbone == "mobilenet_v2":
+        try:
+            source = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=path)
+            return copy_mobilenet_v2(source, model)
+        except ValueError:
+            pass  # not of keras.applications: of the whole model
     try:
         model.load_weights(path)
     except ValueError as error:

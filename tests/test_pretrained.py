@@ -232,12 +232,29 @@ def test_a_saved_model_gives_its_weights_to_a_built_one(tmp_path, ending):
         models.build(**SMALL, weights=tmp_path / f"none{ending}")
 
 
+def test_a_file_of_keras_applications_fills_mobilenet_v2(tmp_path):
+    path, whole = tmp_path / "no_top.weights.h5", tmp_path / "whole.weights.h5"
+    source = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None)
+    source.save_weights(path)
+    network = {"backbone": "mobilenet_v2", "num_classes": 3, "low_level_features": ()}
+    model = models.build(**network, weights=path)
+    theirs = source.get_layer("block_16_project").kernel
+    np.testing.assert_array_equal(model.get_layer("b7u1c3_conv").kernel, theirs)
+    model.save_weights(whole)
+    again = models.build(**network, weights=whole)
+    np.testing.assert_array_equal(
+        again.get_layer("compressed").kernel, model.get_layer("compressed").kernel
+    )
+    with pytest.raises(ValueError, match="does not fit the model"):
+        models.build(**{**network, "num_classes": 4}, weights=whole)
+
+
 def test_weights_that_do_not_exist_say_which_do():
     with pytest.raises(
         ValueError, match=r'no weights "imagenet" for efficientnet_lite1; .*resnet50'
     ):
         models.build("efficientnet_lite1", weights="imagenet")
     with pytest.raises(
-        ValueError, match=r"weights='coco'; expected is .imagenet., a \.weights\.h5"
+        ValueError, match=r"weights='coco'; expected is .imagenet., a \.h5, a \.keras"
     ):
         models.build(**SMALL, weights="coco")

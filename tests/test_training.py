@@ -217,6 +217,25 @@ def test_groups_that_do_not_go_with_the_batch_and_xla_over_replicas_are_named(qu
     assert type(compiled) is keras.layers.BatchNormalization
 
 
+def test_the_batch_norms_of_the_backbone_can_stay_as_they_are(fitted):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 16, 16, padding="same")(image)
+    x = keras.layers.BatchNormalization(name="conv1_bn")(x)
+    x = keras.layers.Conv2D(8, 1)(x)
+    x = keras.layers.BatchNormalization(name="aspp_bn")(x)
+    predicting = keras.Model(image, keras.layers.Softmax()(x))
+    recipe = dataclasses.replace(TINY, train_batch_norm=False)
+    model = network.trained(predicting, recipe)
+    before = {name: model.get_layer(name).get_weights() for name in ("conv1_bn", "aspp_bn")}
+    images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32")
+    model.train_on_batch(images, np.zeros((4, 2, 2), "int32"))
+    for name, stays in (("conv1_bn", True), ("aspp_bn", False)):
+        after = model.get_layer(name).get_weights()
+        for one, other in zip(before[name], after, strict=True):
+            assert np.array_equal(one, other) == stays
+    assert predicting.get_layer("conv1_bn").trainable  # in what is saved
+
+
 def test_batch_norm_in_one_kernel_is_keras_batch_norm():
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(3, 2, (4, 7, 6, 5)), tf.float32)
@@ -307,6 +326,10 @@ def test_a_run_of_another_recipe_is_not_continued(tmp_path):
     assert len(json.loads((tmp_path / "runs.json").read_text())) == 2
     with pytest.raises(ValueError, match=r"another recipe \(steps: 4 -> 5"):
         run._save_recipe(dataclasses.replace(TINY, steps=5), tmp_path)
+    saved = json.loads((tmp_path / "recipe.json").read_text())
+    del saved["train_batch_norm"]  # as a version without this field wrote it
+    (tmp_path / "recipe.json").write_text(json.dumps(saved))
+    run._save_recipe(TINY, tmp_path)
 
 
 def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):

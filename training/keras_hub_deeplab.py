@@ -11,6 +11,7 @@ import keras
 
 from keras_dup import backbones, pretrained
 from keras_dup.layers import Crop, EdgePadding
+from keras_dup.training.recipe import weights_of
 
 
 def deeplab_v3_plus(recipe, projection=None):
@@ -25,8 +26,8 @@ def deeplab_v3_plus(recipe, projection=None):
     (name,) = recipe.low_level_features
     encoder = keras.Model(image, features["last"])
     encoder.pyramid_outputs = {"P2": features[name], level: features["last"]}
-    if recipe.weights:
-        pretrained.load(encoder, recipe.backbone, recipe.weights)
+    if weights := weights_of(recipe):
+        pretrained.load(encoder, recipe.backbone, weights)
     decoder = keras_hub.models.DeepLabV3Backbone(
         encoder,
         spatial_pyramid_pooling_key=level,

@@ -13,6 +13,7 @@ from keras_dup.losses import CompressedLabelsError, PixelCrossentropy, over_repl
 from keras_dup.packed_loss import packed_crossentropy
 from keras_dup.training import optimizer, upper_bound
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
+from keras_dup.training.recipe import weights_of
 
 # how the names of ASPP, decoder and label encoder begin
 NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
@@ -42,7 +43,7 @@ def _built(recipe, projection):
         channels=recipe.channels,
         projection=projection,
         decoder=recipe.decoder,
-        weights=recipe.weights or None,
+        weights=weights_of(recipe),
         temperature=recipe.temperature,
     )
 
@@ -216,6 +217,8 @@ class Trained(keras.Model):
 def _batch_norm(config, recipe, replicas):
     """Batch norm over the whole batch, over that of a replica, or over parts of it."""
     config = {**config, "momentum": recipe.batch_norm_momentum}
+    if not recipe.train_batch_norm and not config["name"].startswith(NEW_LAYERS):
+        return keras.layers.BatchNormalization.from_config({**config, "trainable": False})
     group, share = recipe.batch_norm_group or recipe.batch_size, recipe.batch_size // replicas
     if group not in (share, recipe.batch_size):
         return GroupedBatchNormalization(group, **config)

@@ -48,7 +48,7 @@ class Recipe:
     # place; the projection is fitted to what the next lines say all the same
     network: str = ""
     backbone: str = "resnet50"  # "label_encoder": fed label maps, needs no images (Table 1, mIOU*)
-    weights: str = ""  # "imagenet", a .weights.h5, or nothing
+    weights: str = ""  # of `models.build`: "imagenet", a file (a path as those of data, or here)
     output_stride: int = 16
     low_level_features: tuple = ()
     decoder: str = "dupsampling"
@@ -65,6 +65,7 @@ class Recipe:
     crop_size: tuple = (513, 513)
     scale_range: tuple = (0.5, 2.0)
     batch_size: int = 16  # over all devices and workers
+    train_batch_norm: bool = True  # False: those of the backbone stay as they are ("frozen")
     batch_norm_group: int = 0  # images that batch norm takes its statistics of; 0: the whole batch
     pretraining_steps: int = 0  # of regression to the compressed labels (Eq. 4), before the others
     pretraining_learning_rate: float = 0.01
@@ -217,3 +218,9 @@ def _masks(recipe, masks, names):
 
 def _root(recipe):
     return pathlib.Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
+
+
+def weights_of(recipe):
+    """What `models.build` takes as weights: a file of `data_root` with its path."""
+    in_root = _root(recipe) / recipe.weights
+    return str(in_root) if recipe.weights and in_root.is_file() else recipe.weights or None

@@ -20,7 +20,7 @@ from keras_dup import data, evaluation, flops, pictures, projection
 from keras_dup.models import load_projection
 from keras_dup.training import callbacks, distribution, upper_bound
 from keras_dup.training.network import network, regressing, trained
-from keras_dup.training.recipe import datasets
+from keras_dup.training.recipe import Recipe, datasets
 from keras_dup.whole import write_json, writing
 
 CHECKPOINT = "checkpoint.weights.h5"
@@ -230,8 +230,9 @@ def _save_recipe(recipe, output):
     """Writes recipe.json and runs.json; a run that goes on has to go on with the same recipe."""
     path, new = output / "recipe.json", json.loads(json.dumps(dataclasses.asdict(recipe)))
     if path.exists() and (output / CHECKPOINT).exists():
-        old = json.loads(path.read_text())
-        changed = [f"{k}: {old.get(k)} -> {new[k]}" for k in new if old.get(k) != new[k]]
+        plain = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.name, recipe.num_classes))))
+        old = {**plain, **json.loads(path.read_text())}  # of a version that had fewer fields
+        changed = [f"{k}: {old[k]} -> {new[k]}" for k in new if old[k] != new[k]]
         if changed:
             raise ValueError(
                 f"{output} holds a run of another recipe ({'; '.join(changed)}); give another "
