@@ -167,7 +167,7 @@ TABLES = {
         },
     ),
     "camvid_weighted": Table(
-        "Rare classes: CamVid, output stride 32, no low-level features, classes weighted in the loss",
+        "Rare classes, weighted in the loss: CamVid, output stride 32, no low-level features",
         "A class counts by its share of train's pixels to the power of -0.5, 1 at the median: "
         "bicyclists 3.95 times as much as pavement, roads 0.38 times.",
         "camvid_efficientnet_lite0",
