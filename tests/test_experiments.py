@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dup import training
-from training import compare_rows, experiments, one_class, results
+from training import class_priors, compare_rows, experiments, one_class, results
 from training.experiments import Row, Table
 
 TINY = (
@@ -22,7 +22,7 @@ ROWS = {
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    for module in (experiments, results, compare_rows, one_class):
+    for module in (experiments, results, compare_rows, one_class, class_priors):
         monkeypatch.setattr(
             module, "TABLES", {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
         )
@@ -84,6 +84,26 @@ def test_how_much_of_a_window_a_class_fills():
     np.testing.assert_array_equal(shares[2], np.ones(5))
 
 
+def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
+    class Model:
+        def predict_on_batch(self, image):
+            return np.tile([0.75, 0.25], (1, 4, 4, 1))
+
+    class Pictures:
+        def __len__(self):
+            return 1
+
+        def image(self, i):
+            return np.zeros((4, 4, 3), "uint8")
+
+        def label_map(self, i):
+            return np.ones((4, 4), "uint8")
+
+    found = class_priors.measure(Model(), Pictures(), np.array([0.9, 0.1]))
+    # 0.75 / 0.9 ** tau is less than 0.25 / 0.1 ** tau from tau = 0.5 on
+    assert [numbers["pixel_accuracy"] for numbers in found] == [0, 0, 1, 1, 1]
+
+
 @pytest.mark.slow
 def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     experiments.main(["tiny", "--seeds", "0"])
@@ -103,6 +123,9 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert sum(val["pixels"]) == pytest.approx(1)
     recalls = [recall or 0 for recall in val["recalls"]]
     assert np.dot(val["pixels"], recalls) == pytest.approx(val["recall"])
+    class_priors.main(["tiny", "--rows", "stride16"])
+    (priors,) = json.loads((tiny / "results/tiny/priors.json").read_text())["rows"]
+    assert priors["taus"][0]["miou"] == pytest.approx(report["miou"], abs=1e-3)
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
@@ -110,7 +133,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert "python -m training.compare_rows tiny bilinear stride16" in page
     assert (tiny / "results/tiny/bilinear-stride16.png").exists()
     assert "python -m training.one_class tiny disc --rows stride16 --seeds 0 1" in page
+    assert "python -m training.class_priors tiny --rows stride16 --seeds 0" in page
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
+    of_priors = of_disc.pop()
+    assert of_priors.count("%") == len(class_priors.TAUS)
     assert len(of_disc) == 2 and "| W of DUpsampling, output stride 16 |" in page
     assert ious.count("|") > 2 and "IoU by class" in page
     miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])

@@ -38,12 +38,12 @@ def filled(mask, ratio):
     return np.kron(shares, np.ones((ratio, ratio)))[:height, :width]
 
 
-def share(pictures, k):
-    """Of the labelled pixels, those of class k."""
+def shares(pictures):
+    """(classes,): the share of each class in the labelled pixels."""
     counts = sum(
         np.bincount(label_map.ravel(), minlength=256) for label_map in pictures.label_maps()
-    )
-    return counts[k] / counts[: pictures.num_classes].sum()
+    )[: pictures.num_classes]
+    return counts / counts.sum()
 
 
 def measure(predict, pictures, k, ratio):
@@ -92,7 +92,7 @@ def main(arguments=None):
     words = ["python -m training.one_class", arguments.table, arguments.class_name]
     words += ["--rows", *arguments.rows, "--seeds", *map(str, arguments.seeds)]
     result = {"command": " ".join(words), "class": arguments.class_name, "filled": FILLED}
-    result["shares"] = {"train": share(train, k), "val": share(val, k)}
+    result["shares"] = {"train": shares(train)[k], "val": shares(val)[k]}
     path = RESULTS / arguments.table / f"class_{arguments.class_name}.json"
     write_json({**result, "rows": found, "run": provenance()}, path)
     print(path)

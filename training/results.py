@@ -117,12 +117,15 @@ def section(name, table, found):
     classes = [json.loads(p.read_text()) for p in sorted((RESULTS / name).glob("class_*.json"))]
     for found_class in classes:
         lines += [*_one_class(table, found_class), ""]
+    priors = [json.loads(p.read_text()) for p in (RESULTS / name).glob("priors.json")]
+    for found_priors in priors:
+        lines += [*_priors(table, found_priors), ""]
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
-    lines += [found_class["command"] for found_class in classes]
+    lines += [measured["command"] for measured in (*classes, *priors)]
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
@@ -174,6 +177,29 @@ def _one_class(table, found):
         cells = [f"{cell:.1f}" for cell in cells]
         cells += ["" if share is None else f"{100 * share:.0f}" for share in one["recalls"]]
         lines.append(f"| {' | '.join([label, str(seed), *cells])} |")
+    return lines
+
+
+def _priors(table, found):
+    """What `training.class_priors` measured, a line a row of the table, and the shares."""
+    taus = [numbers["tau"] for numbers in found["rows"][0]["taus"]]
+    lines = [
+        "mIoU where probabilities are divided by the shares of the classes in train to the power"
+    ]
+    lines += ["of tau, and these shares:", ""]
+    lines += [f"| | {' | '.join(f'tau {tau:g}' for tau in taus)} |"]
+    lines += ["|---" * (len(taus) + 1) + "|"]
+    for row in dict.fromkeys(one["row"] for one in found["rows"]):
+        runs = [one["taus"] for one in found["rows"] if one["row"] == row]
+        cells = [
+            _percent([numbers["miou"] for numbers in column]) for column in zip(*runs, strict=True)
+        ]
+        lines.append(f"| {' | '.join([table.rows[row].label, *cells])} |")
+    lines += ["", f"| | {' | '.join(found['class_names'])} |"]
+    lines += ["|---" * (len(found["class_names"]) + 1) + "|"]
+    for split, shares in found["shares"].items():
+        cells = [f"{100 * share:.2f} %" for share in shares]
+        lines.append(f"| {' | '.join([split, *cells])} |")
     return lines
 
 

@@ -1,0 +1,75 @@
+"""Networks of a table of experiments when the frequency of the classes in train is taken out.
+
+    python -m training.class_priors camvid_long --rows bilinear32 stride32 --seeds 0 1
+
+A network learns how frequent its classes are in train, and where val has others that costs. Takes
+the runs of `python -m training.experiments`, whose models lie in training/runs/, and divides their
+probabilities by the shares of the classes in train to the power of tau before the largest is taken
+("logit adjustment", Menon et al. 2021): from 0, the networks as they are, to 1, all classes as
+frequent. Writes training/results/TABLE/priors.json, which training/RESULTS.md shows.
+"""
+
+import argparse
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_dup import evaluation, models, training
+from keras_dup.training.recipe import datasets
+from keras_dup.training.run import provenance
+from keras_dup.whole import write_json
+from training.experiments import HERE, RESULTS, TABLES, command, finished_run
+from training.one_class import shares
+
+TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def measure(model, pictures, priors):
+    """[{"tau", "miou", "pixel_accuracy"}] of a model, one a tau."""
+    confusions = [0] * len(TAUS)
+    for i in tqdm(range(len(pictures)), unit="images"):
+        image, labels = pictures.image(i)[None].astype("float32"), pictures.label_map(i)
+        scores = np.log(np.maximum(model.predict_on_batch(image)[0], 1e-30))
+        for j, tau in enumerate(TAUS):
+            found = np.argmax(scores - tau * np.log(priors).astype("float32"), axis=-1)
+            confusions[j] = confusions[j] + evaluation.confusion(labels, found, len(priors))
+    return [
+        {
+            "tau": tau,
+            "miou": float(np.nanmean(evaluation.ious(confusion))),
+            "pixel_accuracy": float(np.trace(confusion) / confusion.sum()),
+        }
+        for tau, confusion in zip(TAUS, confusions, strict=True)
+    ]
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--rows", nargs="+", default=["bilinear32", "stride32"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    arguments = parser.parse_args(arguments)
+    _, _, _, path, *overrides = command(arguments.table, arguments.rows[0], 0)
+    train, val = datasets(training.load(HERE.parent / path, overrides))
+    priors = shares(train)
+    if not priors.all():
+        names = [name for name, share in zip(train.class_names, priors, strict=True) if not share]
+        parser.error(f"train has no pixel of {', '.join(names)}: no share to divide by")
+    found = []
+    for row in arguments.rows:
+        for seed in arguments.seeds:
+            run = finished_run(arguments.table, row, seed)
+            taus = measure(models.load(run / "model.keras"), val, priors)
+            found.append({"row": row, "seed": seed, "taus": taus})
+            print(row, seed, *(f"{100 * numbers['miou']:.2f} %" for numbers in taus), flush=True)
+    words = ["python -m training.class_priors", arguments.table, "--rows", *arguments.rows]
+    words += ["--seeds", *map(str, arguments.seeds)]
+    result = {"command": " ".join(words), "class_names": list(train.class_names)}
+    result["shares"] = {"train": priors.tolist(), "val": shares(val).tolist()}
+    path = RESULTS / arguments.table / "priors.json"
+    write_json({**result, "rows": found, "run": provenance()}, path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
