@@ -33,3 +33,11 @@ def test_the_commands_of_the_readme_exist():
 def test_the_readme_names_every_file_of_the_flow_that_exists():
     for name in re.findall(r"`((?:keras_dup|training)/(?!runs)[\w/.]+)`", README):
         assert pathlib.Path(name).exists(), name
+
+
+def test_the_benchmarks_that_are_named_exist():
+    pages = README + pathlib.Path("tests/benchmarks/RESULTS.md").read_text()
+    names = set(re.findall(r"\btests/benchmarks/\w+\.(?:py|md)", pages))
+    assert len(names) > 5
+    for name in names:
+        assert pathlib.Path(name).exists(), name
