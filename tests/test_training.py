@@ -319,6 +319,22 @@ def test_the_gradient_is_clipped_as_a_whole():
     np.testing.assert_allclose([float(v[0]) for v in variables], [-0.9, -1.2], rtol=1e-6)
 
 
+def test_a_network_whose_multiply_adds_cannot_be_counted_is_not_lost(capsys):
+    block = keras.Sequential([keras.layers.Conv2D(2, 1)])
+
+    class Composite(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="composite")
+            self.block = block
+
+        def call(self, x):
+            return self.block(x)
+
+    image = keras.Input((None, None, 3))
+    assert run._multiply_adds(keras.Model(image, Composite()(image)), (32, 32)) is None
+    assert "not counted: flops: composite is a Composite" in capsys.readouterr().out
+
+
 def test_a_run_of_another_recipe_is_not_continued(tmp_path):
     run._save_recipe(TINY, tmp_path)
     (tmp_path / run.CHECKPOINT).touch()

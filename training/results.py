@@ -139,10 +139,15 @@ def _line(row, runs):
         f"{row.paper:.2f} %" if row.paper else "",
         _percent([report["pixel_accuracy"] for report in reports]),
         ", ".join(f"{report['temperature']:.3f}" for report in reports if "temperature" in report),
-        *(f"{reports[0]['multiply_adds'][part] / 1e6:,.1f}" for part in ("decoder", "total")),
+        *_millions(reports[0]["multiply_adds"]),
         f"{reports[0]['steps']:,}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _millions(counts):
+    """Of the decoder and of the whole; empty where a network has layers that cannot be counted."""
+    return [f"{counts[part] / 1e6:,.1f}" if counts else "" for part in ("decoder", "total")]
 
 
 def _classes(table, found):

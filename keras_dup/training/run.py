@@ -169,7 +169,7 @@ class _Run:
             **(found or evaluation.evaluate(predict, self.val_data)),
             "steps": recipe.steps,
             "best": {"step": int(best["step"]), "miou": float(best["val_miou"])},
-            "multiply_adds": flops.count(self.predicting, recipe.crop_size),
+            "multiply_adds": _multiply_adds(self.predicting, recipe.crop_size),
         }
         if "temperature" in rows[-1]:
             report["temperature"] = float(rows[-1]["temperature"])
@@ -180,6 +180,15 @@ class _Run:
         print(f"best validation: {100 * report['best']['miou']:.2f} % at step {best['step']}")
         print(f"model.keras, best.keras, report.json, predictions.png, curves.png: {output}")
         return report
+
+
+def _multiply_adds(model, size):
+    """`flops.count`, or None, and a line that says why: no reason to lose a trained network."""
+    try:
+        return flops.count(model, size)
+    except (ValueError, TypeError) as error:  # of layers of one's own, which may hide their sizes
+        print(f"multiply-adds not counted: {error}")
+        return None
 
 
 def _check_extras():
