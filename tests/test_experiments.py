@@ -54,6 +54,15 @@ def test_rows_that_share_their_runs_are_the_same_recipe():
     assert shared == 2
 
 
+def test_the_weights_of_classes_are_those_of_their_shares():
+    priors = json.loads((experiments.RESULTS / "camvid_long/priors.json").read_text())
+    shares = np.round(100 * np.array(priors["shares"]["train"]), 2)  # as the page prints them
+    words = experiments.command("camvid_weighted", "dupsampling", seed=0)
+    recipe = training.load(experiments.HERE.parent / words[3], words[4:])
+    weights = (np.median(shares) / shares) ** 0.5
+    np.testing.assert_allclose(recipe.class_weights, weights, atol=0.0051)  # two digits
+
+
 def test_a_row_that_is_not_there_is_named(capsys):
     with pytest.raises(SystemExit):
         experiments.main(["upper_bound", "stride64"])

@@ -17,6 +17,7 @@ from keras_dup import data, evaluation, layers, models, training
 from keras_dup.projection import fit
 from keras_dup.training import callbacks, curves, distribution, network, optimizer, recipe, run
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
+from keras_dup.training.recipe import weights_of
 from training import demo
 
 TINY = training.Recipe(
@@ -257,6 +258,20 @@ def test_batch_norm_in_one_kernel_is_keras_batch_norm():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     ours.trainable = False  # frozen: the moving averages, as in Keras
     np.testing.assert_array_equal(ours(x, training=True), ours(x))
+
+
+def test_weights_may_lie_where_the_data_lie(tmp_path):
+    for name in ("some.h5", "model.ckpt.index"):
+        (tmp_path / name).touch()
+    recipe = dataclasses.replace(TINY, data_root=str(tmp_path))
+    for name, found in (
+        ("some.h5", str(tmp_path / "some.h5")),
+        ("model.ckpt", str(tmp_path / "model.ckpt")),
+        ("imagenet", "imagenet"),
+        ("other.h5", "other.h5"),
+        ("", None),
+    ):
+        assert weights_of(dataclasses.replace(recipe, weights=name)) == found
 
 
 def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):

@@ -221,6 +221,7 @@ def _root(recipe):
 
 
 def weights_of(recipe):
-    """What `models.build` takes as weights: a file of `data_root` with its path."""
-    in_root = _root(recipe) / recipe.weights
-    return str(in_root) if recipe.weights and in_root.is_file() else recipe.weights or None
+    """What `models.build` takes as weights: with its path where it lies in `data_root`."""
+    path = _root(recipe) / recipe.weights
+    here = path.is_file() or path.with_name(f"{path.name}.index").is_file()  # of a checkpoint
+    return str(path) if here else recipe.weights or None
