@@ -260,7 +260,7 @@ def test_batch_norm_in_one_kernel_is_keras_batch_norm():
     np.testing.assert_array_equal(ours(x, training=True), ours(x))
 
 
-def test_weights_may_lie_where_the_data_lie(tmp_path):
+def test_weights_may_lie_where_the_data_lie(tmp_path, monkeypatch):
     for name in ("some.h5", "model.ckpt.index"):
         (tmp_path / name).touch()
     recipe = dataclasses.replace(TINY, data_root=str(tmp_path))
@@ -272,6 +272,8 @@ def test_weights_may_lie_where_the_data_lie(tmp_path):
         ("", None),
     ):
         assert weights_of(dataclasses.replace(recipe, weights=name)) == found
+    monkeypatch.delenv("KERAS_DUP_DATA", raising=False)
+    assert weights_of(TINY) is None  # the root is where one stands
 
 
 def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):

@@ -222,6 +222,8 @@ def _root(recipe):
 
 def weights_of(recipe):
     """What `models.build` takes as weights: with its path where it lies in `data_root`."""
+    if not recipe.weights:
+        return None
     path = _root(recipe) / recipe.weights
-    here = path.is_file() or path.with_name(f"{path.name}.index").is_file()  # of a checkpoint
-    return str(path) if here else recipe.weights or None
+    found = path.is_file() or pathlib.Path(f"{path}.index").is_file()  # of a checkpoint
+    return str(path) if found else recipe.weights
