@@ -70,6 +70,10 @@ BALANCED = {
         "DUpsampling, stride 32, classes balanced", "output_stride=32 class_balance=0.25"
     )
 }
+DECODERS = {
+    "b2u2c3": Row("b2u2c3", "", 74.03),
+    "vanilla": Row("b2u2c3, vanilla decoder", "decoder=bilinear", 73.26),
+}
 TABLE_1 = {32: (70.77, 72.09), 16: (72.15, 73.15)}  # on PASCAL VOC with ResNet-50
 PHOTOGRAPHS = "steps=900 steps_per_epoch=180"
 LABEL_MAPS = (
@@ -195,17 +199,31 @@ TABLES = {
         {
             "none": Row("none", "low_level_features=", 73.15, ("camvid_stride", "stride16")),
             "conv1": Row("conv1", "low_level_features=conv1", 72.70),
-            "b2u2c3": Row("b2u2c3", "", 74.03),
+            "b2u2c3": DECODERS["b2u2c3"],
             "b3u2c3": Row("b3u2c3", "low_level_features=b3u2c3"),
             "b5u3c3": Row("b5u3c3", "low_level_features=b5u3c3", 73.43),
             "two": Row("b2u2c3 + b5u3c3", "low_level_features=b2u2c3,b5u3c3", 73.82),
             "conv1_two": Row("conv1 + b5u3c3", "low_level_features=conv1,b5u3c3", 74.20),
-            "vanilla": Row("b2u2c3, vanilla decoder", "decoder=bilinear", 73.26),
+            "vanilla": DECODERS["vanilla"],
             "keras_hub": Row(
                 "b2u2c3, keras-hub's DeepLabV3+",
                 "decoder=bilinear network=training.keras_hub_deeplab:deeplab_v3_plus",
             ),
         },
+    ),
+    "camvid_features_long": Table(
+        "Tables 2 and 3: CamVid, output stride 16, three times as long",
+        "The paper's figures are of PASCAL VOC with ResNet-50.",
+        "camvid_efficientnet_lite0",
+        "steps=2700 steps_per_epoch=270",
+        DECODERS,
+    ),
+    "animals_features": Table(
+        "Tables 2 and 3: animals of PASCAL VOC, EfficientNet-Lite0, output stride 16",
+        "The paper's figures are of all of PASCAL VOC with ResNet-50.",
+        "voc_animals_efficientnet_lite0",
+        f"low_level_features=b2u2c3 {PHOTOGRAPHS}",
+        DECODERS,
     ),
 }
 
