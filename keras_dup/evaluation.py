@@ -44,7 +44,7 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
         total += counts
         image_miou.append(_mean(ious(counts)))
         if bands:
-            distance = _distance_to_a_change(truth)
+            distance = distance_to_a_change(truth)
         for width, band in bands.items():
             band += confusion(np.where(distance < width, truth, VOID), found, size)
         if boundary:
@@ -133,7 +133,7 @@ def named(iou, names):
     return dict(zip(names, values, strict=True))
 
 
-def _distance_to_a_change(truth):
+def distance_to_a_change(truth):
     """(H, W): straight distance to the nearest pixel beside one of another label, itself 0."""
     edge = np.zeros(truth.shape, bool)
     for axis in (0, 1):

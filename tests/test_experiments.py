@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from keras_dup import training
-from training import class_priors, compare_rows, experiments, one_class, results
+from keras_dup.data import VOID
+from training import class_priors, compare_rows, edges, experiments, one_class, results
 from training.experiments import Row, Table
 
 TINY = (
@@ -22,10 +23,10 @@ ROWS = {
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    for module in (experiments, results, compare_rows, one_class, class_priors):
-        monkeypatch.setattr(
-            module, "TABLES", {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
-        )
+    tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
+    for module in (experiments, results, compare_rows):
+        monkeypatch.setattr(module, "TABLES", tables)
+    for module in (experiments, results, compare_rows, one_class, class_priors, edges):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
@@ -45,20 +46,16 @@ def test_rows_that_share_their_runs_are_the_same_recipe():
     shared = 0
     for name, table in experiments.TABLES.items():
         for row in table.rows:
-            found = []
-            for where in ((name, row), experiments.origin(name, row)):
-                words = experiments.command(*where, seed=0)[3:]
-                found.append(training.load(experiments.HERE.parent / words[0], words[1:]))
-            assert found[0] == found[1]
-            shared += where != (name, row)
+            origin = experiments.origin(name, row)
+            assert experiments.recipe_of(name, row) == experiments.recipe_of(*origin)
+            shared += origin != (name, row)
     assert shared == 2
 
 
 def test_the_weights_of_classes_are_those_of_their_shares():
     priors = json.loads((experiments.RESULTS / "camvid_long/priors.json").read_text())
     shares = np.round(100 * np.array(priors["shares"]["train"]), 2)  # as the page prints them
-    words = experiments.command("camvid_weighted", "dupsampling", seed=0)
-    recipe = training.load(experiments.HERE.parent / words[3], words[4:])
+    recipe = experiments.recipe_of("camvid_weighted", "dupsampling")
     weights = (np.median(shares) / shares) ** 0.5
     np.testing.assert_allclose(recipe.class_weights, weights, atol=0.0051)  # two digits
 
@@ -91,6 +88,26 @@ def test_how_much_of_a_window_a_class_fills():
     shares = one_class.filled(mask, 2)
     np.testing.assert_array_equal(shares[:2], [[0.25, 0.25, 0, 0, 0]] * 2)
     np.testing.assert_array_equal(shares[2], np.ones(5))
+
+
+def test_right_pixels_are_counted_by_their_distance_to_a_change_of_label():
+    truth = np.zeros((8, 40), "uint8")
+    truth[:, 20:] = 1
+    truth[0, -1] = VOID
+
+    class Pictures:
+        def image(self, i):
+            return np.zeros((8, 40, 3), "uint8")
+
+        def label_map(self, i):
+            return truth
+
+    found = np.where(np.arange(40) < 22, 0, 1) * np.ones((8, 1), int)  # two columns too late
+    measured = edges.measure(lambda image: found, Pictures(), [0])
+    near = 4 * 8 + 7  # four columns, and the pixels about the void one, corners included
+    assert measured["pixels"][0] == pytest.approx(near / (8 * 40 - 1))
+    assert measured["accuracies"][0] == pytest.approx((near - 2 * 8) / near)
+    assert measured["accuracies"][1:] == [1, 1, 1, 1]
 
 
 def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
@@ -135,6 +152,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     class_priors.main(["tiny", "--rows", "stride16"])
     (priors,) = json.loads((tiny / "results/tiny/priors.json").read_text())["rows"]
     assert priors["taus"][0]["miou"] == pytest.approx(report["miou"], abs=1e-3)
+    edges.main(["tiny", "--rows", "stride16"])
+    _, of_val = json.loads((tiny / "results/tiny/edges.json").read_text())["rows"]
+    right = [accuracy or 0 for accuracy in of_val["accuracies"]]
+    assert np.dot(of_val["pixels"], right) == pytest.approx(report["pixel_accuracy"])
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
@@ -144,6 +165,9 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert "python -m training.one_class tiny disc --rows stride16 --seeds 0 1" in page
     assert "python -m training.class_priors tiny --rows stride16 --seeds 0" in page
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
+    assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
+    of_edges = [of_disc.pop(), of_disc.pop()][::-1]
+    assert [of.split("|")[2].strip() for of in of_edges] == ["train", "val"]
     of_priors = of_disc.pop()
     assert of_priors.count("%") == len(class_priors.TAUS)
     assert len(of_disc) == 2 and "| W of DUpsampling, output stride 16 |" in page

@@ -15,9 +15,9 @@ from ten_steps import build
 
 from keras_dup import data, evaluation, layers, models, training
 from keras_dup.projection import fit
-from keras_dup.training import callbacks, curves, distribution, network, optimizer, recipe, run
+from keras_dup.training import callbacks, curves, distribution, network, optimizer, run
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
-from keras_dup.training.recipe import weights_of
+from keras_dup.training.recipe import datasets, weights_of
 from training import demo
 
 TINY = training.Recipe(
@@ -81,7 +81,7 @@ def test_the_saved_network_is_the_one_that_was_validated(finished):
     output, report = finished
     model = models.load(output / "model.keras")
     assert isinstance(model.layers[-1], layers.AdaptiveTemperatureSoftmax)
-    again = evaluation.evaluate(callbacks.predictor(model), recipe.datasets(TINY)[1])
+    again = evaluation.evaluate(callbacks.predictor(model), datasets(TINY)[1])
     assert again["iou"] == report["iou"]
 
 
@@ -276,6 +276,20 @@ def test_weights_may_lie_where_the_data_lie(tmp_path, monkeypatch):
     assert weights_of(TINY) is None  # the root is where one stands
 
 
+def test_data_that_are_not_there_are_named_with_the_place(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(TINY, train_images="mine/images", train_masks="mine/masks")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KERAS_DUP_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match=r"^mine/images: not there.*neither is set"):
+        datasets(recipe)
+    monkeypatch.setenv("KERAS_DUP_DATA", "/nowhere")
+    said = "^/nowhere/mine/images: not there; mine/images of recipe .* in [$]KERAS_DUP_DATA"
+    with pytest.raises(FileNotFoundError, match=said):
+        datasets(recipe)
+    with pytest.raises(FileNotFoundError, match=r"other/mine/images: .* in data_root"):
+        datasets(dataclasses.replace(recipe, data_root="other"))
+
+
 def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):
     def mine(recipe, projection):
         return build(recipe.num_classes, recipe.output_stride, projection, recipe.channels)
@@ -454,16 +468,16 @@ def test_the_folders_of_a_recipe_are_the_users(tmp_path):
     train, val = folders(tmp_path / "train", 3), folders(tmp_path / "val", 1)
     val = {key.replace("train", "val"): path for key, path in val.items()}
     given = dataclasses.replace(TINY, **train, **val)
-    assert [len(split) for split in recipe.datasets(given)] == [3, 1]
+    assert [len(split) for split in datasets(given)] == [3, 1]
 
 
 def test_without_other_folders_every_so_many_pictures_validate(tmp_path):
     given = dataclasses.replace(TINY, **folders(tmp_path, 12), val_share=0.25)
-    train, val = recipe.datasets(given)
+    train, val = datasets(given)
     assert [file.stem for file in val.image_files] == ["00", "04", "08"]
     assert len(train) == 9 and not set(train.image_files) & set(val.image_files)
     with pytest.raises(ValueError, match="none to train or to validate on"):
-        recipe.datasets(dataclasses.replace(given, val_share=0.0))
+        datasets(dataclasses.replace(given, val_share=0.0))
 
 
 @pytest.mark.slow

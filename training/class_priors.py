@@ -9,16 +9,14 @@ probabilities by the shares of the classes in train to the power of tau before t
 frequent. Writes training/results/TABLE/priors.json, which training/RESULTS.md shows.
 """
 
-import argparse
-
 import numpy as np
 from tqdm import tqdm
 
-from keras_dup import evaluation, models, training
+from keras_dup import evaluation, models
 from keras_dup.training.recipe import datasets
 from keras_dup.training.run import provenance
 from keras_dup.whole import write_json
-from training.experiments import HERE, RESULTS, TABLES, command, finished_run
+from training.experiments import RESULTS, finished_run, parse, recipe_of
 from training.one_class import shares
 
 TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -44,17 +42,12 @@ def measure(model, pictures, priors):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--rows", nargs="+", default=["bilinear32", "stride32"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    arguments = parser.parse_args(arguments)
-    _, _, _, path, *overrides = command(arguments.table, arguments.rows[0], 0)
-    train, val = datasets(training.load(HERE.parent / path, overrides))
+    arguments, command = parse(__doc__, "class_priors", arguments)
+    train, val = datasets(recipe_of(arguments.table, arguments.rows[0]))
     priors = shares(train)
     if not priors.all():
         names = [name for name, share in zip(train.class_names, priors, strict=True) if not share]
-        parser.error(f"train has no pixel of {', '.join(names)}: no share to divide by")
+        raise SystemExit(f"train has no pixel of {', '.join(names)}: no share to divide by")
     found = []
     for row in arguments.rows:
         for seed in arguments.seeds:
@@ -62,9 +55,7 @@ def main(arguments=None):
             taus = measure(models.load(run / "model.keras"), val, priors)
             found.append({"row": row, "seed": seed, "taus": taus})
             print(row, seed, *(f"{100 * numbers['miou']:.2f} %" for numbers in taus), flush=True)
-    words = ["python -m training.class_priors", arguments.table, "--rows", *arguments.rows]
-    words += ["--seeds", *map(str, arguments.seeds)]
-    result = {"command": " ".join(words), "class_names": list(train.class_names)}
+    result = {"command": command, "class_names": list(train.class_names)}
     result["shares"] = {"train": priors.tolist(), "val": shares(val).tolist()}
     path = RESULTS / arguments.table / "priors.json"
     write_json({**result, "rows": found, "run": provenance()}, path)

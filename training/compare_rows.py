@@ -12,10 +12,10 @@ import json
 
 import numpy as np
 
-from keras_dup import models, pictures, training
+from keras_dup import models, pictures
 from keras_dup.training.callbacks import predictor
 from keras_dup.training.recipe import datasets
-from training.experiments import HERE, RESULTS, TABLES, command, finished_run
+from training.experiments import RESULTS, TABLES, finished_run, recipe_of
 
 
 def extremes(first, second, count):
@@ -42,8 +42,7 @@ def main(arguments=None):
         run = finished_run(arguments.table, row, arguments.seed)
         mious.append(json.loads((run / "report.json").read_text())["image_miou"])
         predictors[table.rows[row].label] = predictor(models.load(run / "model.keras"))
-    _, _, _, recipe, *overrides = command(arguments.table, arguments.rows[0], arguments.seed)
-    val = datasets(training.load(HERE.parent / recipe, overrides))[1]
+    _, val = datasets(recipe_of(arguments.table, arguments.rows[0]))
     chosen = extremes(*mious, arguments.count)
     picture = pictures.comparison(val, predictors, width=200, chosen=chosen)
     path = RESULTS / arguments.table / f"{'-'.join(arguments.rows)}.png"

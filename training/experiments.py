@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 
+from keras_dup import training
 from keras_dup.training.callbacks import read_log
 from keras_dup.whole import write_json
 from training.train import RAW, RUNS
@@ -265,6 +266,27 @@ def finished_run(table, row, seed):
         words = f"python -m training.experiments {table} {row} --seeds {seed}"
         raise SystemExit(f"{run} holds no run that ended; {words}")
     return run
+
+
+def recipe_of(table, row):
+    """The recipe of a row, with its overrides."""
+    _, _, _, path, *overrides = command(table, row, 0)
+    return training.load(HERE.parent / path, overrides)
+
+
+def parse(doc, module, arguments, *positional):
+    """The arguments of a script that measures networks of a table, and its command in words."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("table", choices=TABLES)
+    for name in positional:
+        parser.add_argument(name)
+    parser.add_argument("--rows", nargs="+", default=["bilinear32", "stride32"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parsed = parser.parse_args(arguments)
+    words = ["python", "-m", f"training.{module}", parsed.table]
+    words += [getattr(parsed, name) for name in positional]
+    words += ["--rows", *parsed.rows, "--seeds", *map(str, parsed.seeds)]
+    return parsed, shlex.join(words)
 
 
 def command(table, row, seed):

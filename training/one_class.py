@@ -10,16 +10,14 @@ pixels of train and val. Writes training/results/TABLE/class_NAME.json, which tr
 shows.
 """
 
-import argparse
-
 import numpy as np
 
-from keras_dup import evaluation, models, projection, training
+from keras_dup import evaluation, models, projection
 from keras_dup.training.callbacks import predictor
 from keras_dup.training.recipe import datasets
 from keras_dup.training.run import provenance
 from keras_dup.whole import write_json
-from training.experiments import HERE, RESULTS, TABLES, command, finished_run
+from training.experiments import RESULTS, finished_run, parse, recipe_of
 
 FILLED = (0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -66,20 +64,14 @@ def measure(predict, pictures, k, ratio):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES)
-    parser.add_argument("class_name")
-    parser.add_argument("--rows", nargs="+", default=["bilinear32", "stride32"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    arguments = parser.parse_args(arguments)
+    arguments, command = parse(__doc__, "one_class", arguments, "class_name")
     found = []
     for row in arguments.rows:
-        _, _, _, path, *overrides = command(arguments.table, row, 0)
-        recipe = training.load(HERE.parent / path, overrides)
+        recipe = recipe_of(arguments.table, row)
         train, val = datasets(recipe)
         names = list(val.class_names)
         if arguments.class_name not in names:
-            parser.error(f"no class {arguments.class_name}; it is one of {', '.join(names)}")
+            raise SystemExit(f"no class {arguments.class_name}; it is one of {', '.join(names)}")
         k = names.index(arguments.class_name)
         runs = [finished_run(arguments.table, row, seed) for seed in arguments.seeds]
         ways = [(seed, _network(run, val)) for seed, run in zip(arguments.seeds, runs, strict=True)]
@@ -89,9 +81,7 @@ def main(arguments=None):
             numbers = measure(predict, val, k, recipe.output_stride)
             found.append({"row": row, "seed": seed, **numbers})
             print(f"{row}, seed {seed}: recall {numbers['recall']:.3f}, IoU {numbers['iou']:.3f}")
-    words = ["python -m training.one_class", arguments.table, arguments.class_name]
-    words += ["--rows", *arguments.rows, "--seeds", *map(str, arguments.seeds)]
-    result = {"command": " ".join(words), "class": arguments.class_name, "filled": FILLED}
+    result = {"command": command, "class": arguments.class_name, "filled": FILLED}
     result["shares"] = {"train": shares(train)[k], "val": shares(val)[k]}
     path = RESULTS / arguments.table / f"class_{arguments.class_name}.json"
     write_json({**result, "rows": found, "run": provenance()}, path)

@@ -120,12 +120,15 @@ def section(name, table, found):
     priors = [json.loads(p.read_text()) for p in (RESULTS / name).glob("priors.json")]
     for found_priors in priors:
         lines += [*_priors(table, found_priors), ""]
+    edges = [json.loads(p.read_text()) for p in (RESULTS / name).glob("edges.json")]
+    for found_edges in edges:
+        lines += [*_edges(table, found_edges), ""]
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
-    lines += [measured["command"] for measured in (*classes, *priors)]
+    lines += [measured["command"] for measured in (*classes, *priors, *edges)]
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
@@ -205,6 +208,31 @@ def _priors(table, found):
     for split, shares in found["shares"].items():
         cells = [f"{100 * share:.2f} %" for share in shares]
         lines.append(f"| {' | '.join([split, *cells])} |")
+    return lines
+
+
+def _edges(table, found):
+    """What `training.edges` measured, two lines a row of the table."""
+    columns = [f"under {distance}" for distance in found["distances"]]
+    columns.append(f"{found['distances'][-1]} and more")
+    lines = [
+        "Pixel accuracy by the distance to the nearest change of label, void being a label, in"
+    ]
+    lines += ["pixels, on val and on as many pictures of train; in %:", ""]
+    lines += [f"| | | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for split in ("train", "val"):
+        pixels = next(one["pixels"] for one in found["rows"] if one["split"] == split)
+        shares = " | ".join(f"{100 * share:.1f}" for share in pixels)
+        lines.append(f"| share of the pixels | {split} | {shares} |")
+    for row, split in dict.fromkeys((one["row"], one["split"]) for one in found["rows"]):
+        runs = [
+            one["accuracies"] for one in found["rows"] if (one["row"], one["split"]) == (row, split)
+        ]
+        means = [
+            "" if None in column else f"{100 * statistics.mean(column):.1f}"
+            for column in zip(*runs, strict=True)
+        ]
+        lines.append(f"| {' | '.join([table.rows[row].label, split, *means])} |")
     return lines
 
 

@@ -199,21 +199,31 @@ def _split(recipe, names):
 
 
 def _folder(recipe, images, masks, names):
-    root = _root(recipe)
     return data.Folder(
-        root / images,
-        root / masks,
+        _there(recipe, images),
+        _there(recipe, masks),
         recipe.num_classes,
-        names=root / names if isinstance(names, str) and names else names or None,
+        names=_there(recipe, names) if isinstance(names, str) and names else names or None,
         ignore_class=recipe.ignore_class,
         class_names=recipe.class_names or None,
     )
 
 
 def _masks(recipe, masks, names):
-    root = _root(recipe)
-    names = root / names if names else None
-    return data.LabelMaps(root / masks, recipe.num_classes, names, recipe.ignore_class)
+    names = _there(recipe, names) if names else None
+    return data.LabelMaps(_there(recipe, masks), recipe.num_classes, names, recipe.ignore_class)
+
+
+def _there(recipe, path):
+    """A file or folder of a recipe; an error that says where it was looked for."""
+    found = _root(recipe) / path
+    if found.exists():
+        return found
+    if recipe.data_root or "KERAS_DUP_DATA" in os.environ:
+        why = f"is looked for in {'data_root' if recipe.data_root else '$KERAS_DUP_DATA'}"
+    else:
+        why = "is relative to data_root, else to $KERAS_DUP_DATA, and neither is set"
+    raise FileNotFoundError(f"{found}: not there; {path} of recipe {recipe.name} {why}")
 
 
 def _root(recipe):
