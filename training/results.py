@@ -3,6 +3,7 @@
 Nothing in that page is typed by hand but the words of `training.experiments.TABLES`.
 """
 
+import itertools
 import json
 import statistics
 
@@ -213,8 +214,9 @@ def _priors(table, found):
 
 def _edges(table, found):
     """What `training.edges` measured, two lines a row of the table."""
-    columns = [f"under {distance}" for distance in found["distances"]]
-    columns.append(f"{found['distances'][-1]} and more")
+    distances = found["distances"]
+    columns = [f"under {distances[0]}", *(f"{a} to {b}" for a, b in itertools.pairwise(distances))]
+    columns.append(f"from {distances[-1]}")
     lines = [
         "Pixel accuracy by the distance to the nearest change of label, void being a label, in"
     ]
