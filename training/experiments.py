@@ -146,8 +146,8 @@ TABLES = {
     "shapes_long": Table(
         "The demo's networks on its drawn shapes, ten times as long",
         "Of the gap that the demo's 220 steps leave a quarter is left. From 2 pixels from an "
-        "edge on DUpsampling is ahead, under 2 behind: it finds the large shapes better, and "
-        "loses at rings and stripes a few pixels wide.",
+        "edge on DUpsampling is ahead, under 2 behind: it finds discs, triangles and stars "
+        "better and loses at rings and stripes, a few pixels wide.",
         "shapes",
         "steps=2200 steps_per_epoch=220",
         {
@@ -196,9 +196,10 @@ TABLES = {
         "Strides of the features: conv1 2, b2u2c3 4, b3u2c3 8, b5u3c3 16. The paper's figures "
         "are of PASCAL VOC with ResNet-50 and its conv1_3 (2), b1u2c3 (4), b3u6c3 (16). The "
         "decoders that score at stride 4 are far ahead here, which the paper does not have. 900 "
-        "steps are too few for ours: the vanilla decoder is ahead up to 8 pixels from an edge, "
-        "on the pictures of train as well, and in three times the steps, see the next table, "
-        "two thirds of the gap go. Multiply-adds of keras-hub's layers are not counted.",
+        "steps are too few for ours: the vanilla decoder is ahead up to 8 pixels from an edge "
+        "on the pictures of train and up to 16 on val, and in three times the steps, see the "
+        "next table, two thirds of the gap go. Multiply-adds of keras-hub's layers are not "
+        "counted.",
         "camvid_efficientnet_lite0",
         PHOTOGRAPHS,
         {
