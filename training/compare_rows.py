@@ -42,7 +42,7 @@ def main(arguments=None):
         run = finished_run(arguments.table, row, arguments.seed)
         mious.append(json.loads((run / "report.json").read_text())["image_miou"])
         predictors[table.rows[row].label] = predictor(models.load(run / "model.keras"))
-    _, val = datasets(recipe_of(arguments.table, arguments.rows[0]))
+    _, val = datasets(recipe_of(arguments.table, arguments.rows[0], arguments.seed))
     chosen = extremes(*mious, arguments.count)
     picture = pictures.comparison(val, predictors, width=200, chosen=chosen)
     path = RESULTS / arguments.table / f"{'-'.join(arguments.rows)}.png"

@@ -40,17 +40,17 @@ def measure(predict, pictures, chosen):
 
 def main(arguments=None):
     arguments, command = parse(__doc__, "edges", arguments)
-    train, val = datasets(recipe_of(arguments.table, arguments.rows[0]))
-    count = min(len(train), len(val))
-    splits = {
-        "train": (train, range(0, len(train) // count * count, len(train) // count)),
-        "val": (val, range(len(val))),
-    }
     found = []
     for row in arguments.rows:
         for seed in arguments.seeds:
             run = finished_run(arguments.table, row, seed)
             predict = predictor(models.load(run / "model.keras"))
+            train, val = datasets(recipe_of(arguments.table, row, seed))
+            step = max(1, len(train) // len(val))
+            splits = {
+                "train": (train, range(0, len(train), step)[: len(val)]),
+                "val": (val, range(len(val))),
+            }
             for split, pictures in splits.items():
                 numbers = measure(predict, *pictures)
                 found.append({"row": row, "seed": seed, "split": split, **numbers})

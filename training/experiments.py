@@ -276,9 +276,9 @@ def finished_run(table, row, seed):
     return run
 
 
-def recipe_of(table, row):
-    """The recipe of a row, with its overrides."""
-    _, _, _, path, *overrides = command(table, row, 0)
+def recipe_of(table, row, seed=0):
+    """The recipe of a row, with its overrides; drawn pictures hang on the seed."""
+    _, _, _, path, *overrides = command(table, row, seed)
     return training.load(HERE.parent / path, overrides)
 
 
