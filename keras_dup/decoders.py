@@ -10,6 +10,7 @@ from keras_dup.layers import (
     BilinearUpsampling,
     BroadcastLike,
     Crop,
+    EdgePadding,
     Subsampling,
 )
 
@@ -35,18 +36,23 @@ def aspp(x, output_stride):
     return convolution(x, 256, name="aspp_projection")
 
 
-def fuse(x, feature, name):
-    """Merges one low-level feature of the same size into x (Eq. 8): -> (B, h, w, 256).
+def fuse(x, feature, name, size=1):
+    """Merges one low-level feature into x (Eq. 8): -> (B, h, w, 256).
 
     1x1 to 48, concatenation, two separable 3x3 to 256. Several features take one such block each.
+    With a `size` over 1 the feature has as many times the positions of x, and the first
+    convolution is a size x size at this stride to 256.
     """
-    feature = convolution(feature, 48, name=f"fuse_{name}_projection")
+    filters = 48 if size == 1 else 256
+    feature = convolution(feature, filters, size=size, name=f"fuse_{name}_projection")
     x = layers.Concatenate(name=f"fuse_{name}_concat")([x, feature])
     x = separable_convolution(x, 256, name=f"fuse_{name}_1")
     return separable_convolution(x, 256, name=f"fuse_{name}_2")
 
 
-def dupsampling_decoder(x, low_level_features, stride, upsampling, channels, centred=False):
+def dupsampling_decoder(
+    x, low_level_features, stride, upsampling, channels, centred=False, downsample="bilinear"
+):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
     Args:
@@ -55,15 +61,18 @@ def dupsampling_decoder(x, low_level_features, stride, upsampling, channels, cen
         upsampling: the `DUpsampling` layer, of ratio `stride`.
         channels: C~, what the last 1x1 convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
+        downsample: of Eq. 8, "bilinear" or "convolution", see `keras_dup.models.build`.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
     for name, feature, feature_stride in low_level_features:
-        if feature_stride < stride:
-            ratio = stride // feature_stride
+        ratio, size = stride // feature_stride, 1
+        if ratio > 1 and downsample == "convolution":
+            feature, size = EdgePadding(ratio, name=f"fuse_{name}_padding")(feature), ratio
+        elif ratio > 1:
             start = ratio // 2 if centred else 0
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
-        x = fuse(x, feature, name)
+        x = fuse(x, feature, name, size)
     return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
 
 
@@ -85,9 +94,9 @@ def bilinear_decoder(x, low_level_features, stride, num_classes):
     return BilinearUpsampling(stride, name="bilinear")(scores)
 
 
-def convolution(x, filters, *, name):
-    """1x1 convolution, batch norm, ReLU."""
-    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_conv")(x)
+def convolution(x, filters, *, size=1, name):
+    """Convolution of size x size at this stride, batch norm, ReLU."""
+    x = layers.Conv2D(filters, size, strides=size, use_bias=False, name=f"{name}_conv")(x)
     return _normalized(x, name)
 
 

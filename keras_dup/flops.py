@@ -92,7 +92,7 @@ def _part(name):
     if name.startswith("aspp"):
         return "ASPP"
     fusion = re.fullmatch(
-        r"fuse_(.+)_(\w*sampling|crop|concat|projection_\w+|[12]_\w+wise\w*)", name
+        r"fuse_(.+)_(\w*sampling|padding|crop|concat|projection_\w+|[12]_\w+wise\w*)", name
     )
     if fusion:
         return f"fusion of {fusion[1]}"

@@ -242,6 +242,8 @@ class EdgePadding(keras.layers.Layer):
     def call(self, x):
         for axis in (1, 2):
             size = ops.shape(x)[axis]
+            if isinstance(size, int) and size % self.multiple == 0:
+                continue  # known beforehand: no operation in an export
             padded = -(-size // self.multiple) * self.multiple
             x = ops.take(x, ops.minimum(ops.arange(padded), size - 1), axis=axis)
         return x

@@ -32,6 +32,7 @@ PROJECTIONS = {
 # trained networks that the package has, with the file of their classes' names
 MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
+DOWNSAMPLES = ("bilinear", "convolution")
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -47,6 +48,7 @@ def build(
     preset=None,
     preprocessing=None,
     temperature=1.0,
+    downsample="bilinear",
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -83,6 +85,12 @@ def build(
         temperature: T of the DUpsampling decoder's softmax before training. The paper's is 1; W has
             orthonormal rows, so 1 / output_stride makes a unit of C~ move the scores of a window as
             much as a unit of a bilinearly upsampled score does.
+        downsample: how the DUpsampling decoder brings low-level features down to the last one
+            (Eq. 8). "bilinear" (the paper) takes the feature at each position of the last one and
+            leaves those in between. "convolution" has them all go through a convolution of stride
+            and size k, k the ratio of the two sizes: worth it where a low-level feature has few
+            channels, as in mobile networks. A network trained with one takes no weights of the
+            other.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -100,6 +108,7 @@ def build(
         "low_level_features": low_level_features,
         "channels": channels,
         "decoder": decoder,
+        "downsample": downsample,
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
     _check(network, preprocessing)
@@ -116,7 +125,7 @@ def build(
         layer = DUpsampling if linear else AutoencoderUpsampling
         upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(
-            x, low_level_features, output_stride, upsampling, channels, centred
+            x, low_level_features, output_stride, upsampling, channels, centred, downsample
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
@@ -179,6 +188,7 @@ def _check(network, preprocessing):
         ("backbone", (network.backbone,) if is_model else tuple(BACKBONES)),
         ("output_stride", strides),
         ("decoder", DECODERS),
+        ("downsample", DOWNSAMPLES),
     ):
         if getattr(network, name) not in known:
             value = getattr(network, name)

@@ -65,8 +65,15 @@ def test_every_network_builds_trains_and_exports(
         if decoder == "bilinear" and output_stride != 16:
             pytest.skip("one stride of the other decoder, to save time; see --full-size")
         request.getfixturevalue("fewer_units")
-    low_level_features = LOW_LEVEL[backbone.rstrip("0123456789").split("_")[0]]
-    model = models.build(backbone, 3, output_stride, low_level_features, decoder=decoder)
+    family = backbone.rstrip("0123456789").split("_")[0]
+    model = models.build(
+        backbone,
+        3,
+        output_stride,
+        LOW_LEVEL[family],
+        decoder=decoder,
+        downsample="bilinear" if family in ("resnet", "xception") else "convolution",
+    )
     _train(model, SIZES if full_size else SIZES[2:])
     if full_size:
         _export(model, tmp_path, litert_sizes=SIZES)

@@ -168,6 +168,7 @@ def test_subsampling_is_bilinear_with_aligned_corners_on_the_paper_s_grid():
         layers.AdaptiveTemperatureSoftmax(),
         layers.BilinearUpsampling(2),
         layers.Subsampling(2),
+        layers.EdgePadding(4),
     ],
     ids=lambda layer: type(layer).__name__,
 )

@@ -73,6 +73,7 @@ BALANCED = {
 }
 DECODERS = {
     "b2u2c3": Row("b2u2c3", "", 74.03),
+    "convolution": Row("b2u2c3 by convolution", "downsample=convolution"),
     "vanilla": Row("b2u2c3, vanilla decoder", "decoder=bilinear", 73.26),
 }
 TABLE_1 = {32: (70.77, 72.09), 16: (72.15, 73.15)}  # on PASCAL VOC with ResNet-50
@@ -153,6 +154,7 @@ TABLES = {
         {
             "bilinear": Row("b2u2c3, vanilla decoder", "decoder=bilinear"),
             "dupsampling": Row("b2u2c3, DUpsampling"),
+            "convolution": Row("b2u2c3 by convolution, DUpsampling", "downsample=convolution"),
         },
     ),
     "camvid_head": Table(
@@ -210,6 +212,10 @@ TABLES = {
             "b5u3c3": Row("b5u3c3", "low_level_features=b5u3c3", 73.43),
             "two": Row("b2u2c3 + b5u3c3", "low_level_features=b2u2c3,b5u3c3", 73.82),
             "conv1_two": Row("conv1 + b5u3c3", "low_level_features=conv1,b5u3c3", 74.20),
+            "convolution": DECODERS["convolution"],
+            "conv1_convolution": Row(
+                "conv1 by convolution", "low_level_features=conv1 downsample=convolution"
+            ),
             "vanilla": DECODERS["vanilla"],
             "keras_hub": Row(
                 "b2u2c3, keras-hub's DeepLabV3+",

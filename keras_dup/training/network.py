@@ -45,6 +45,7 @@ def _built(recipe, projection):
         decoder=recipe.decoder,
         weights=weights_of(recipe),
         temperature=recipe.temperature,
+        downsample=recipe.downsample,
     )
 
 

@@ -53,6 +53,7 @@ class Recipe:
     low_level_features: tuple = ()
     decoder: str = "dupsampling"
     channels: int = 64
+    downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
     projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
