@@ -421,10 +421,11 @@ def test_voc_is_fitted_within_the_bounds_and_rebuilt():
         [folder / f"SegmentationClass/{name}.png" for name in (folder / part).read_text().split()]
         for part in ("train.txt", "val.txt")
     )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, of the tests before
     for channels, miou in ((64, 0.9988), (128, 0.9997)):
         start = time.process_time()  # not the wall clock: others may use the machine
         fitted = projection.fit((read_label_map(p, 21) for p in train), 21, 16, channels)
         assert time.process_time() - start < 40
         found = projection.reconstruction_miou(fitted, (read_label_map(p, 21) for p in val))
         assert found > miou
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2e6  # KiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss <= max(2e6, peak)
