@@ -153,7 +153,7 @@ TABLES = {
         "steps=2200 steps_per_epoch=220",
         {
             "bilinear": Row("b2u2c3, vanilla decoder", "decoder=bilinear"),
-            "dupsampling": Row("b2u2c3, DUpsampling"),
+            "dupsampling": Row("b2u2c3, DUpsampling", "downsample=bilinear"),
             "convolution": Row("b2u2c3 by convolution, DUpsampling", "downsample=convolution"),
         },
     ),

@@ -3,7 +3,8 @@
     python -m training.train training/recipes/shapes.py
 
 `make demo` runs it with both decoders. Differs from the paper in everything that time asks for:
-small pictures, 220 steps, a larger learning rate, and moving averages of batch norm that follow.
+small pictures, 220 steps, a larger learning rate, moving averages of batch norm that follow, and a
+low-level feature, of 24 channels, that comes down by convolution.
 """
 
 from keras_dup.training import Recipe
@@ -18,6 +19,7 @@ recipe = Recipe(
     output_stride=16,
     low_level_features=("b2u2c3",),
     channels=32,
+    downsample="convolution",
     crop_size=(96, 96),
     batch_size=8,
     steps=220,
