@@ -88,9 +88,9 @@ def build(
         downsample: how the DUpsampling decoder brings low-level features down to the last one
             (Eq. 8). "bilinear" (the paper) takes the feature at each position of the last one and
             leaves those in between. "convolution" has them all go through a convolution of stride
-            and size k, k the ratio of the two sizes: worth it where a low-level feature has few
-            channels, as in mobile networks. A network trained with one takes no weights of the
-            other.
+            and size k, k the ratio of the two sizes, to 256 channels: worth a try where a low-level
+            feature has few, as in mobile networks. A network trained with one takes no weights
+            of the other.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
