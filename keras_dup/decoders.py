@@ -40,7 +40,7 @@ def fuse(x, feature, name, size=1):
     """Merges one low-level feature into x (Eq. 8): -> (B, h, w, 256).
 
     1x1 to 48, concatenation, two separable 3x3 to 256. Several features take one such block each.
-    With a `size` over 1 the feature has as many times the positions of x, and the first
+    With a `size` over 1 the feature has as many times the rows and columns of x, and the first
     convolution is a size x size at this stride to 256.
     """
     filters = 48 if size == 1 else 256

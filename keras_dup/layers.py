@@ -230,7 +230,8 @@ class Subsampling(keras.layers.Layer):
 class EdgePadding(keras.layers.Layer):
     """Repeats the last row and column until height and width are multiples of `multiple`.
 
-    For encoders that take only such sizes, or shift their features at others.
+    For encoders that take only such sizes, or shift their features at others, and for features
+    whose windows are to be whole.
 
     Input: (B, H, W, C).  Output: (B, ceil(H/m)*m, ceil(W/m)*m, C).
     """
