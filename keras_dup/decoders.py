@@ -14,6 +14,8 @@ from keras_dup.layers import (
     Subsampling,
 )
 
+LOW_LEVEL_CHANNELS = 48  # that a feature of the encoder is brought to, DeepLabv3+'s
+
 
 def aspp(x, output_stride):
     """DeepLabv3+'s atrous spatial pyramid pooling (Chen et al. 2018): (B, h, w, any) -> 256.
@@ -36,14 +38,13 @@ def aspp(x, output_stride):
     return convolution(x, 256, name="aspp_projection")
 
 
-def fuse(x, feature, name, size=1):
+def fuse(x, feature, name, filters, size=1):
     """Merges one low-level feature into x (Eq. 8): -> (B, h, w, 256).
 
-    1x1 to 48, concatenation, two separable 3x3 to 256. Several features take one such block each.
-    With a `size` over 1 the feature has as many times the rows and columns of x, and the first
-    convolution is a size x size at this stride to 256.
+    1x1 to `filters`, concatenation, two separable 3x3 to 256. Several features take one such block
+    each. With a `size` over 1 the feature has as many times the rows and columns of x, and the
+    first convolution is a size x size at this stride.
     """
-    filters = 48 if size == 1 else 256
     feature = convolution(feature, filters, size=size, name=f"fuse_{name}_projection")
     x = layers.Concatenate(name=f"fuse_{name}_concat")([x, feature])
     x = separable_convolution(x, 256, name=f"fuse_{name}_1")
@@ -51,7 +52,14 @@ def fuse(x, feature, name, size=1):
 
 
 def dupsampling_decoder(
-    x, low_level_features, stride, upsampling, channels, centred=False, downsample="bilinear"
+    x,
+    low_level_features,
+    stride,
+    upsampling,
+    channels,
+    centred=False,
+    downsample="bilinear",
+    low_level_channels=LOW_LEVEL_CHANNELS,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
@@ -61,7 +69,7 @@ def dupsampling_decoder(
         upsampling: the `DUpsampling` layer, of ratio `stride`.
         channels: C~, what the last 1x1 convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
-        downsample: of Eq. 8, "bilinear" or "convolution", see `keras_dup.models.build`.
+        downsample, low_level_channels: see `keras_dup.models.build`.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
@@ -72,7 +80,7 @@ def dupsampling_decoder(
         elif ratio > 1:
             start = ratio // 2 if centred else 0
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
-        x = fuse(x, feature, name, size)
+        x = fuse(x, feature, name, low_level_channels, size)
     return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
 
 
@@ -89,7 +97,7 @@ def bilinear_decoder(x, low_level_features, stride, num_classes):
             x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
             x = Crop(name=f"fuse_{name}_crop")([x, feature])
             stride = feature_stride
-        x = fuse(x, feature, name)
+        x = fuse(x, feature, name, LOW_LEVEL_CHANNELS)
     scores = layers.Conv2D(num_classes, 1, name="scores")(x)
     return BilinearUpsampling(stride, name="bilinear")(scores)
 

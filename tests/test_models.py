@@ -50,7 +50,7 @@ def test_low_level_features_change_the_output_and_any_number_is_taken():
 @pytest.mark.parametrize("size", [(64, 96), (53, 81)])
 @pytest.mark.parametrize("downsample", models.DOWNSAMPLES)
 def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
-    model = models.build(**SMALL, downsample=downsample)
+    model = models.build(**SMALL, downsample=downsample, low_level_channels=5)
     brought_down = model.get_layer("fuse_b2u2c3_projection_conv").output
     name = {"bilinear": "subsampling", "convolution": "padding"}[downsample]
     feature = model.get_layer(f"fuse_b2u2c3_{name}").input
@@ -59,7 +59,7 @@ def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
     x = np.zeros((height * width, height, width, feature.shape[-1]), "float32")
     x.reshape(height * width, height * width, -1)[range(height * width), range(height * width)] = 1
     y = keras.ops.convert_to_numpy(part(x)) - keras.ops.convert_to_numpy(part(np.zeros_like(x[:1])))
-    assert y.shape[1:3] == tuple(-(-side // 16) for side in size)
+    assert y.shape[1:] == (*(-(-side // 16) for side in size), 5)
     reached = np.abs(y).max(-1).reshape(height, width, *y.shape[1:3]) > 0
     rows, columns, *windows = np.indices(reached.shape)
     expected = (rows // 4 == windows[0]) & (columns // 4 == windows[1])
@@ -155,6 +155,7 @@ def test_the_default_network_is_the_best_of_the_paper():
         ({"output_stride": 4}, r"output_stride=4; it must be one of \(8, 16, 32\)"),
         ({"decoder": "fcn"}, "decoder='fcn'; it must be one of"),
         ({"downsample": "max"}, "downsample='max'; it must be one of .*'convolution'"),
+        ({"low_level_channels": 0}, "low_level_channels=0; it must be at least 1"),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),
         ({"low_level_features": ("b9u9c9",)}, r"no feature \['b9u9c9'\]; its features are conv1,"),
         ({"preset": "voc2099"}, "preset='voc2099'; it must be one of .*voc2012_xception65"),

@@ -436,6 +436,7 @@ def test_one_process_of_many_writes(monkeypatch):
         ("class_names=a,b", "2 class_names, but num_classes=7"),
         ("class_weights=1,2", "2 class_weights, but num_classes=7"),
         ("class_balance=0.9", "class_balance=0.9; 0 to 0.5"),
+        ("downsample=conv", r"downsample='conv'; one of \('bilinear', 'convolution'\)"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
@@ -448,11 +449,11 @@ def test_overrides_have_the_types_of_the_recipe():
         "training/recipes/shapes.py",
         [
             *("steps=7", "learning_rate=1e-2", "crop_size=64,96", "low_level_features="),
-            *("decoder=x", "class_weights=1,2,1,1,1,1,1", "jit_compile=true"),
+            *("decoder=bilinear", "class_weights=1,2,1,1,1,1,1", "jit_compile=true"),
         ],
     )
     assert (given.steps, given.learning_rate, given.crop_size) == (7, 0.01, (64, 96))
-    assert (given.low_level_features, given.decoder, given.jit_compile) == ((), "x", True)
+    assert (given.low_level_features, given.decoder, given.jit_compile) == ((), "bilinear", True)
     assert given.class_weights == (1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 

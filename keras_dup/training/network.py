@@ -46,6 +46,7 @@ def _built(recipe, projection):
         weights=weights_of(recipe),
         temperature=recipe.temperature,
         downsample=recipe.downsample,
+        low_level_channels=recipe.low_level_channels,
     )
 
 

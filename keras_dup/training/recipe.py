@@ -5,7 +5,7 @@ import os
 import pathlib
 import runpy
 
-from keras_dup import data
+from keras_dup import data, models
 from keras_dup.training import upper_bound
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -54,6 +54,7 @@ class Recipe:
     decoder: str = "dupsampling"
     channels: int = 64
     downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
+    low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
     projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
@@ -89,12 +90,18 @@ class Recipe:
     devices: tuple = ()  # all GPUs, or the CPU
 
     def __post_init__(self):
-        for name in ("num_classes", "batch_size", "steps", "steps_per_epoch", "learning_rate"):
+        positive = "num_classes", "low_level_channels", "batch_size", "steps", "steps_per_epoch"
+        for name in (*positive, "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; more than 0")
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
+        known_words = {"decoder": models.DECODERS, "downsample": models.DOWNSAMPLES}
+        for name, known in known_words.items():
+            if getattr(self, name) not in known:
+                value = getattr(self, name)
+                raise ValueError(f"recipe {self.name}: {name}={value!r}; one of {known}")
         if not 0 <= self.class_balance <= 0.5:
             raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
         if self.pretraining_steps and (

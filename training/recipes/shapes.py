@@ -20,6 +20,7 @@ recipe = Recipe(
     low_level_features=("b2u2c3",),
     channels=32,
     downsample="convolution",
+    low_level_channels=256,
     crop_size=(96, 96),
     batch_size=8,
     steps=220,
