@@ -179,9 +179,14 @@ class Trained(keras.Model):
         self.head, self.loss_of = list(head), loss
         self.done = 0  # steps of the run
         self.batch_shape = (recipe.batch_size, *recipe.crop_size)
-        schedule = optimizer.poly(learning_rate, steps, recipe.power)
-        sgd = optimizer.sgd(
-            schedule, recipe.momentum, recipe.weight_decay, recipe.clip_norm, recipe.ema
+        slow = [] if recipe.backbone_rate == 1 else _of_backbone(self)
+        sgd = optimizer.SGD(
+            optimizer.poly(learning_rate, steps, recipe.power),
+            recipe.momentum,
+            recipe.weight_decay,
+            recipe.clip_norm,
+            {variable.path: recipe.backbone_rate for variable in slow},
+            recipe.ema,
         )
         self.compile(sgd, jit_compile=recipe.jit_compile)
         self.optimizer.build(self.trainable_variables)
@@ -214,6 +219,13 @@ class Trained(keras.Model):
                 image = keras.KerasTensor((*self.batch_shape, 3))
                 target = keras.KerasTensor(self.batch_shape, "int32")
                 self._symbolic_build(data_batch=(image, target))
+
+
+def _of_backbone(model):
+    """The trainable variables of a network that are not of its ASPP, decoder or softmax."""
+    new = (*NEW_LAYERS, "dupsampling", "softmax")
+    layers = [layer for layer in model.layers if not layer.name.startswith(new)]
+    return [variable for layer in layers for variable in layer.trainable_variables]
 
 
 def _batch_norm(config, recipe, replicas):

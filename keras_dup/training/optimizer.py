@@ -12,43 +12,47 @@ def poly(learning_rate, steps, power=0.9):
     )
 
 
-def sgd(schedule, momentum=0.9, weight_decay=0.0, clip_norm=0.0, ema=0.0):
-    """SGD for `schedule`, decaying kernels and nothing else.
-
-    The paper's weight decay is an L2 loss, whose gradient passes through the momentum; Keras
-    decays the weights directly. Dividing by (1 - momentum) gives the same decay in the long run.
-
-    Args:
-        schedule: the learning rate.
-        momentum: 0..1.
-        weight_decay: of the paper's L2 loss.
-        clip_norm: largest norm of the gradient of the whole batch; 0: any.
-        ema: momentum of a moving average of the weights, see `averages`; 0: none.
-    """
-    optimizer = ClippedSGD(
-        schedule,
-        momentum=momentum,
-        weight_decay=weight_decay / (1 - momentum) or None,
-        clip=clip_norm,
-        use_ema=bool(ema),
-        ema_momentum=ema or 0.99,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias", "log_temperature"])
-    return optimizer
+UNDECAYED = ("gamma", "beta", "bias", "log_temperature")
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
-class ClippedSGD(keras.optimizers.SGD):
-    """SGD that clips the norm of the gradient that all replicas have together.
+class SGD(keras.optimizers.SGD):
+    """Keras's SGD with the paper's weight decay, a rate by variable, and clipping over replicas.
 
-    Keras's own `global_clipnorm` clips what one replica has, so that the number of replicas changes
-    the result. And `fit` does not replace the weights by their moving averages at its end, since a
-    run is several calls of it.
+    The paper's weight decay is an L2 loss of kernels alone, whose gradient passes through the
+    momentum and is not clipped; Keras's would act on the weights directly. Keras's
+    `global_clipnorm` clips what one replica has, so that the number of replicas changes the result.
+    And `fit` does not replace the weights by their moving averages at its end, since a run is
+    several calls of it.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: 0..1.
+        l2: of the L2 loss, l2 / 2 * the sum of squares.
+        clip: largest norm of the gradient of the whole batch; 0: any.
+        rates: {path of a variable: its share of the learning rate}; 1 for others.
+        ema: momentum of a moving average of the weights, see `averages`; 0: none.
     """
 
-    def __init__(self, *arguments, clip=0.0, **keywords):
-        super().__init__(*arguments, **keywords)
-        self.clip = clip
+    def __init__(
+        self, learning_rate, momentum=0.0, l2=0.0, clip=0.0, rates=None, ema=0.0, name="SGD"
+    ):
+        average = {"use_ema": bool(ema), "ema_momentum": ema or 0.99}
+        super().__init__(learning_rate, momentum=momentum, name=name, **average)
+        self.settings = {"l2": l2, "clip": clip, "rates": dict(rates or {}), "ema": ema}
+        self.l2, self.clip = l2, clip
+
+    def build(self, variables):
+        super().build(variables)
+        rates = self.settings["rates"]
+        self.rates = [rates.get(variable.path, 1.0) for variable in variables]
+        self.decays = [self.l2 and variable.name not in UNDECAYED for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        i = self._get_variable_index(variable)
+        if self.decays[i]:
+            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, self.rates[i] * learning_rate)
 
     def apply(self, grads, trainable_variables=None):
         if self.clip:
@@ -66,7 +70,9 @@ class ClippedSGD(keras.optimizers.SGD):
         pass
 
     def get_config(self):
-        return {**super().get_config(), "clip": self.clip}
+        config = super().get_config()
+        kept = {key: config[key] for key in ("name", "learning_rate", "momentum")}
+        return {**kept, **self.settings}
 
 
 def averages(optimizer):

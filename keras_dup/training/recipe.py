@@ -75,6 +75,7 @@ class Recipe:
     steps_per_epoch: int = 500  # an epoch ends in a validation and a checkpoint
     checkpoint_steps: int = 0  # another checkpoint every so many steps; 0: none
     learning_rate: float = 0.007  # "poly": learning_rate * (1 - step / steps) ** power
+    backbone_rate: float = 1.0  # of the backbone's variables, as a share of that
     power: float = 0.9
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -91,7 +92,7 @@ class Recipe:
 
     def __post_init__(self):
         positive = "num_classes", "low_level_channels", "batch_size", "steps", "steps_per_epoch"
-        for name in (*positive, "learning_rate"):
+        for name in (*positive, "learning_rate", "backbone_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; more than 0")
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
@@ -104,6 +105,11 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={value!r}; one of {known}")
         if not 0 <= self.class_balance <= 0.5:
             raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
+        if self.network and self.backbone_rate != 1:
+            raise ValueError(
+                f"recipe {self.name}: backbone_rate={self.backbone_rate} is for what "
+                f"`build` gives; with network={self.network!r} it must be 1"
+            )
         if self.pretraining_steps and (
             self.decoder != "dupsampling" or self.projection == "random"
         ):

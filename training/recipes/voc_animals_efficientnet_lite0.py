@@ -40,8 +40,9 @@ recipe = Recipe(
     low_level_features=("b2u2c3", "b5u3c3"),
     crop_size=(257, 257),
     batch_size=8,
-    steps=4000,
+    steps=2400,
     steps_per_epoch=400,
-    learning_rate=0.07,
+    learning_rate=0.02,
+    backbone_rate=0.2,
     weight_decay=4e-5,
 )
