@@ -39,7 +39,6 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     assert "mIoU" in printed.out and "20/20" in printed.err
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["crop_size"] == [48, 40] and recipe["weights"] == "imagenet"
-    assert recipe["backbone_rate"] == 0.2
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2, "every tenth is kept to validate on"
     assert (run / "projection.npz").exists()

@@ -9,13 +9,12 @@ from keras_dup.cli import options
 _DEFAULTS = {
     "backbone": "efficientnet_lite0",
     "batch_size": 8,
-    "steps": 2400,
+    "steps": 4000,
     "steps_per_epoch": 400,
     "checkpoint_steps": 100,
-    "learning_rate": 0.02,
+    "learning_rate": 0.07,
     "weight_decay": 4e-5,
 }
-_BACKBONE_RATE = 0.2  # where the backbone has been trained before
 _LARGEST_CROP = 513
 
 
@@ -107,10 +106,7 @@ def _completed(recipe, given):
     if "crop_size" not in given:
         train_data, _ = datasets(recipe)
         known["crop_size"] = _crop_size(train_data)
-    recipe = dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
-    if recipe.weights and not recipe.network and "backbone_rate" not in given:
-        recipe = dataclasses.replace(recipe, backbone_rate=_BACKBONE_RATE)
-    return recipe
+    return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
 
 
 def _crop_size(dataset):

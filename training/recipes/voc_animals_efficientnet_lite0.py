@@ -40,9 +40,8 @@ recipe = Recipe(
     low_level_features=("b2u2c3", "b5u3c3"),
     crop_size=(257, 257),
     batch_size=8,
-    steps=2400,
+    steps=4000,
     steps_per_epoch=400,
-    learning_rate=0.02,
-    backbone_rate=0.2,
+    learning_rate=0.07,
     weight_decay=4e-5,
 )
