@@ -3,12 +3,21 @@
 import json
 import shlex
 
+import keras
 import numpy as np
 import pytest
 
 from keras_dup import training
 from keras_dup.data import VOID
-from training import class_priors, compare_rows, edges, experiments, one_class, results
+from training import (
+    class_priors,
+    compare_rows,
+    edges,
+    experiments,
+    feature_probe,
+    one_class,
+    results,
+)
 from training.experiments import Row, Table
 
 TINY = (
@@ -26,7 +35,8 @@ def tiny(tmp_path, monkeypatch):
     tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
     for module in (experiments, results, compare_rows):
         monkeypatch.setattr(module, "TABLES", tables)
-    for module in (experiments, results, compare_rows, one_class, class_priors, edges):
+    measuring = one_class, class_priors, edges, feature_probe
+    for module in (experiments, results, compare_rows, *measuring):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(results, "PAGE", tmp_path / "RESULTS.md")
@@ -130,8 +140,29 @@ def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
     assert [numbers["pixel_accuracy"] for numbers in found] == [0, 0, 1, 1, 1]
 
 
+def test_a_probe_finds_what_a_feature_knows_and_nothing_in_one_that_is_the_same_everywhere():
+    class Pictures:
+        num_classes = 2
+
+        def __len__(self):
+            return 400
+
+        def label_map(self, i):
+            return (np.arange(16).reshape(4, 4) < i % 17).astype("uint8")
+
+        def image(self, i):
+            return np.repeat(self.label_map(i)[..., None], 3, -1) * 200
+
+    image = keras.Input((None, None, 3))
+    r2 = []
+    for known in (1, 0):
+        x = keras.layers.GlobalAveragePooling2D(name="aspp_mean")(image * known)
+        r2.append(feature_probe.measure(keras.Model(image, x), Pictures(), Pictures()))
+    assert r2[0] > 0.95 and r2[1] == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.slow
-def test_runs_become_files_and_files_become_a_page(tiny, capsys):
+def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     experiments.main(["tiny", "--seeds", "0"])
     experiments.main(["tiny", "stride16", "--seeds", "0", "1"])  # the first is there already
     files = sorted(path.name for path in (tiny / "results/tiny").iterdir())
@@ -156,6 +187,9 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     _, of_val = json.loads((tiny / "results/tiny/edges.json").read_text())["rows"]
     right = [accuracy or 0 for accuracy in of_val["accuracies"]]
     assert np.dot(of_val["pixels"], right) == pytest.approx(report["pixel_accuracy"])
+    monkeypatch.setattr(feature_probe, "measure", lambda *_: 0.25)  # has no encoder of pictures
+    monkeypatch.setattr(feature_probe.models, "build", lambda *_, **__: None)
+    feature_probe.main(["tiny", "--rows", "stride16"])
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
@@ -166,6 +200,8 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys):
     assert "python -m training.class_priors tiny --rows stride16 --seeds 0" in page
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
+    assert "| before the training |  | 0.250 |" in page
+    assert of_disc.pop() == "| DUpsampling, output stride 16 | 0 | 0.250 |"
     of_edges = [of_disc.pop(), of_disc.pop()][::-1]
     assert [of.split("|")[2].strip() for of in of_edges] == ["train", "val"]
     of_priors = of_disc.pop()

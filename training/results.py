@@ -124,12 +124,15 @@ def section(name, table, found):
     edges = [json.loads(p.read_text()) for p in (RESULTS / name).glob("edges.json")]
     for found_edges in edges:
         lines += [*_edges(table, found_edges), ""]
+    probes = [json.loads(p.read_text()) for p in (RESULTS / name).glob("probe.json")]
+    for found_probe in probes:
+        lines += [*_probe(table, found_probe), ""]
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
-    lines += [measured["command"] for measured in (*classes, *priors, *edges)]
+    lines += [measured["command"] for measured in (*classes, *priors, *edges, *probes)]
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
@@ -235,6 +238,18 @@ def _edges(table, found):
             for column in zip(*runs, strict=True)
         ]
         lines.append(f"| {' | '.join([table.rows[row].label, split, *means])} |")
+    return lines
+
+
+def _probe(table, found):
+    """What `training.feature_probe` measured, a line a network."""
+    lines = ["What the mean of the encoder's last feature over a picture knows of the shares of"]
+    lines += ["the classes in it, by a linear map:", ""]
+    lines += ["| | seed | R2 on val |", "|---|---|---|"]
+    for one in found["rows"]:
+        label = table.rows[one["row"]].label if one["row"] else "before the training"
+        seed = "" if one["seed"] is None else one["seed"]
+        lines.append(f"| {label} | {seed} | {one['r2']:.3f} |")
     return lines
 
 
