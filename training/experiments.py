@@ -134,8 +134,8 @@ TABLES = {
         "in both. Half the steps of the next table give bilinear 12 points more than 1350 more "
         "of them at rate 0.07 throughout, and put it ahead of DUpsampling, which gains by the "
         "encoder's rate little and by that of the new layers. Of the frequent classes the two have "
-        "nearly the same IoU at the better rate of each; cars, potted plants and sofas are what "
-        "bilinear finds and DUpsampling does not, with W of balanced classes neither. "
+        "nearly the same IoU at the better rate of each; cars and potted plants are what bilinear "
+        "finds and DUpsampling does not, with W of balanced classes neither. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         "low_level_features= learning_rate=0.02 backbone_rate=0.2 steps=1350 steps_per_epoch=270",
