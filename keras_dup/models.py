@@ -19,6 +19,8 @@ DEFAULTS = {
     "num_classes": 21,
     "output_stride": 16,
     "decoder": "dupsampling",
+    "downsample": "bilinear",
+    "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
 # of PCA the first rows are the projection of fewer channels: one file for several names
@@ -48,8 +50,8 @@ def build(
     preset=None,
     preprocessing=None,
     temperature=1.0,
-    downsample="bilinear",
-    low_level_channels=decoders.LOW_LEVEL_CHANNELS,
+    downsample=None,
+    low_level_channels=None,
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -87,12 +89,13 @@ def build(
             orthonormal rows, so 1 / output_stride makes a unit of C~ move the scores of a window as
             much as a unit of a bilinearly upsampled score does.
         downsample: how the DUpsampling decoder brings low-level features down to the last one
-            (Eq. 8). "bilinear" (the paper) takes the feature at each position of the last one and
-            leaves those in between. "convolution" has them all go through a convolution of stride
-            and size k, k the ratio of the two sizes. A network trained with one takes no weights of
-            the other.
+            (Eq. 8). "bilinear" (the paper; default) takes the feature at each position of the last
+            one and leaves those in between. "convolution" has them all go through a convolution of
+            stride and size k, k the ratio of the two sizes. A network trained with one takes no
+            weights of the other.
         low_level_channels: to how many the DUpsampling decoder brings each low-level feature before
-            it is fused; the other decoder has 48 (DeepLabv3+). At 1/16 or 1/32 more cost little.
+            it is fused; 48 by default, as the other decoder has (DeepLabv3+). At 1/16 or 1/32 more
+            cost little.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -134,7 +137,7 @@ def build(
             upsampling,
             channels,
             centred,
-            downsample,
+            network.downsample,
             network.low_level_channels,
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")

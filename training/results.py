@@ -115,24 +115,18 @@ def section(name, table, found):
     for pair in pairs:
         lines += [f"![{' beside '.join(pair)}](results/{name}/{'-'.join(pair)}.png)", ""]
         lines += ["First where the right one gains most, then where it loses most.", ""]
-    classes = [json.loads(p.read_text()) for p in sorted((RESULTS / name).glob("class_*.json"))]
-    for found_class in classes:
-        lines += [*_one_class(table, found_class), ""]
-    priors = [json.loads(p.read_text()) for p in (RESULTS / name).glob("priors.json")]
-    for found_priors in priors:
-        lines += [*_priors(table, found_priors), ""]
-    edges = [json.loads(p.read_text()) for p in (RESULTS / name).glob("edges.json")]
-    for found_edges in edges:
-        lines += [*_edges(table, found_edges), ""]
-    probes = [json.loads(p.read_text()) for p in (RESULTS / name).glob("probe.json")]
-    for found_probe in probes:
-        lines += [*_probe(table, found_probe), ""]
+    commands = []
+    for pattern, write in MEASURED.items():
+        for path in sorted((RESULTS / name).glob(pattern)):
+            measured = json.loads(path.read_text())
+            lines += [*write(table, measured), ""]
+            commands.append(measured["command"])
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
         lines.append(f"python -m training.experiments {name} {row} --seeds {seeds}")
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
-    lines += [measured["command"] for measured in (*classes, *priors, *edges, *probes)]
+    lines += commands
     where = sorted({_where(run) for runs in found.values() for run in runs})
     return "\n".join([*lines, "```", "", *where, ""])
 
@@ -251,6 +245,15 @@ def _probe(table, found):
         seed = "" if one["seed"] is None else one["seed"]
         lines.append(f"| {label} | {seed} | {one['r2']:.3f} |")
     return lines
+
+
+# files of a table's folder in training/results/, beside those of its runs
+MEASURED = {
+    "class_*.json": _one_class,
+    "priors.json": _priors,
+    "edges.json": _edges,
+    "probe.json": _probe,
+}
 
 
 def _percent(values):

@@ -182,11 +182,12 @@ class Trained(keras.Model):
         slow = [] if recipe.backbone_rate == 1 else _of_backbone(self)
         sgd = optimizer.SGD(
             optimizer.poly(learning_rate, steps, recipe.power),
-            recipe.momentum,
-            recipe.weight_decay,
-            recipe.clip_norm,
-            {variable.path: recipe.backbone_rate for variable in slow},
-            recipe.ema,
+            momentum=recipe.momentum,
+            l2=recipe.weight_decay,
+            clip=recipe.clip_norm,
+            rates={variable.path: recipe.backbone_rate for variable in slow},
+            use_ema=bool(recipe.ema),
+            ema_momentum=recipe.ema or 0.99,
         )
         self.compile(sgd, jit_compile=recipe.jit_compile)
         self.optimizer.build(self.trainable_variables)

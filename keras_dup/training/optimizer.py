@@ -4,15 +4,14 @@ import keras
 
 from keras_dup.losses import over_replicas
 
+UNDECAYED = ("gamma", "beta", "bias", "log_temperature")
+
 
 def poly(learning_rate, steps, power=0.9):
     """learning_rate * (1 - step / steps) ** power."""
     return keras.optimizers.schedules.PolynomialDecay(
         learning_rate, steps, end_learning_rate=0.0, power=power
     )
-
-
-UNDECAYED = ("gamma", "beta", "bias", "log_temperature")
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -25,34 +24,26 @@ class SGD(keras.optimizers.SGD):
     And `fit` does not replace the weights by their moving averages at its end, since a run is
     several calls of it.
 
-    Args:
-        learning_rate: a number or a schedule.
-        momentum: 0..1.
+    Args, beside those of Keras:
         l2: of the L2 loss, l2 / 2 * the sum of squares.
         clip: largest norm of the gradient of the whole batch; 0: any.
         rates: {path of a variable: its share of the learning rate}; 1 for others.
-        ema: momentum of a moving average of the weights, see `averages`; 0: none.
     """
 
-    def __init__(
-        self, learning_rate, momentum=0.0, l2=0.0, clip=0.0, rates=None, ema=0.0, name="SGD"
-    ):
-        average = {"use_ema": bool(ema), "ema_momentum": ema or 0.99}
-        super().__init__(learning_rate, momentum=momentum, name=name, **average)
-        self.settings = {"l2": l2, "clip": clip, "rates": dict(rates or {}), "ema": ema}
-        self.l2, self.clip = l2, clip
+    def __init__(self, *arguments, l2=0.0, clip=0.0, rates=None, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.l2, self.clip, self.rates = l2, clip, dict(rates or {})
 
     def build(self, variables):
         super().build(variables)
-        rates = self.settings["rates"]
-        self.rates = [rates.get(variable.path, 1.0) for variable in variables]
-        self.decays = [self.l2 and variable.name not in UNDECAYED for variable in variables]
+        self._decays = [self.l2 * (variable.name not in UNDECAYED) for variable in variables]
+        self._shares = [self.rates.get(variable.path, 1.0) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         i = self._get_variable_index(variable)
-        if self.decays[i]:
-            gradient = gradient + self.l2 * keras.ops.cast(variable, gradient.dtype)
-        super().update_step(gradient, variable, self.rates[i] * learning_rate)
+        if self._decays[i]:
+            gradient = gradient + self._decays[i] * keras.ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, self._shares[i] * learning_rate)
 
     def apply(self, grads, trainable_variables=None):
         if self.clip:
@@ -70,9 +61,8 @@ class SGD(keras.optimizers.SGD):
         pass
 
     def get_config(self):
-        config = super().get_config()
-        kept = {key: config[key] for key in ("name", "learning_rate", "momentum")}
-        return {**kept, **self.settings}
+        ours = {"l2": self.l2, "clip": self.clip, "rates": dict(self.rates)}
+        return {**super().get_config(), **ours}
 
 
 def averages(optimizer):
