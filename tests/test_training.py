@@ -513,8 +513,9 @@ def test_without_other_folders_every_so_many_pictures_validate(tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_compares_exports_and_draws(tmp_path, capsys):
-    overrides = ["steps=2", "steps_per_epoch=1", "batch_size=4", "train_count=8", "val_count=4"]
-    demo.main([*overrides, "crop_size=48,48", "channels=8", "--output", str(tmp_path)])
+    steps = ["steps=2", "steps_per_epoch=1", "batch_size=4", "devices=cpu:0"]
+    pictures = ["train_count=8", "val_count=4", "crop_size=48,48"]
+    demo.main([*steps, *pictures, "channels=8", "--output", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "bilinear" in printed and "dupsampling" in printed and "multiply-adds" in printed
     for name in ("saved_model/1/saved_model.pb", "model.tflite", "comparison.png"):
