@@ -4,6 +4,7 @@ Functions on symbolic tensors; every layer is named by its position, since check
 names. Sizes and layers are read from the paper's FLOPs (Tables 2-4), see `keras_dup.flops`.
 """
 
+import keras
 from keras import layers
 
 from keras_dup.layers import (
@@ -82,6 +83,28 @@ def dupsampling_decoder(
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
     return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
+
+
+def start_as_nearest(compressed, projection, temperature):
+    """Sets the 1x1 convolution before DUpsampling: it starts as nearest-neighbour upsampling.
+
+    What Aitken et al. 2017 (ICNR) do for a sub-pixel convolution, with P and W: class scores s are
+    drawn from the features, and x = T P v - P mean with v a window of s throughout. As far as W
+    rebuilds such windows, (W x + mean) / T is s in every pixel; training adds the edges. A kernel
+    drawn at random gives every pixel of a window a score of its own, and the mean, over a small T,
+    favours the frequent classes.
+
+    Args:
+        compressed: the convolution, built.
+        projection: a `LabelProjection`.
+        temperature: T at the start.
+    """
+    p = projection.arrays.get("compression", projection.matrix)  # (C~, r*r*K)
+    windows = p.reshape(projection.channels, -1, projection.num_classes).sum(1)  # P of one class
+    shape = compressed.kernel.shape[2], projection.num_classes
+    scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()(shape))
+    compressed.kernel.assign(temperature * (scores @ windows.T)[None, None])
+    compressed.bias.assign(-p @ projection.mean)
 
 
 def bilinear_decoder(x, low_level_features, stride, num_classes):

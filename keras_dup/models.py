@@ -11,7 +11,7 @@ from keras_dup import backbones, decoders, pretrained, projection
 from keras_dup.backbones import keras_model
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import BACKBONES, PRESETS
-from keras_dup.projection import LabelAutoencoder
+from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection.autoencoder import AutoencoderUpsampling
 
 DEFAULTS = {
@@ -21,6 +21,7 @@ DEFAULTS = {
     "decoder": "dupsampling",
     "downsample": "bilinear",
     "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
+    "initializer": "glorot_uniform",
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
 # of PCA the first rows are the projection of fewer channels: one file for several names
@@ -35,6 +36,7 @@ PROJECTIONS = {
 MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
 DOWNSAMPLES = ("bilinear", "convolution")
+INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -52,6 +54,7 @@ def build(
     temperature=1.0,
     downsample=None,
     low_level_channels=None,
+    initializer=None,
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -96,6 +99,10 @@ def build(
         low_level_channels: to how many the DUpsampling decoder brings each low-level feature before
             it is fused; 48 by default, as the other decoder has (DeepLabv3+). At 1/16 or 1/32 more
             cost little.
+        initializer: of the 1x1 convolution that gives C~ to DUpsampling: "glorot_uniform", Keras's
+            (default), or "nearest": the network starts as nearest-neighbour upsampling of class
+            scores, see `keras_dup.decoders.start_as_nearest`. Go with it a `LabelProjection` and
+            a temperature of 1 / output_stride.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -104,7 +111,8 @@ def build(
     Raises:
         ValueError: an unknown name (the known ones are listed); a `keras.Model` whose features do
             not fit (see `keras_dup.backbones.keras_model.encoder`); a projection of another ratio,
-            class count or number of channels than the model's; weights that do not fit.
+            class count or number of channels than the model's; none for initializer "nearest";
+            weights that do not fit.
     """
     given = {
         "backbone": backbone,
@@ -115,6 +123,7 @@ def build(
         "decoder": decoder,
         "downsample": downsample,
         "low_level_channels": low_level_channels,
+        "initializer": initializer,
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
     _check(network, preprocessing)
@@ -128,6 +137,8 @@ def build(
         projection = load_projection(projection)
         channels = _channels(channels, projection, network)
         linear = not isinstance(projection, LabelAutoencoder)
+        if network.initializer == "nearest" and not isinstance(projection, LabelProjection):
+            raise ValueError("build: initializer='nearest' needs a LabelProjection as projection")
         layer = DUpsampling if linear else AutoencoderUpsampling
         upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(
@@ -146,6 +157,8 @@ def build(
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
+    if network.decoder == "dupsampling" and network.initializer == "nearest":
+        decoders.start_as_nearest(model.get_layer("compressed"), projection, temperature)
     if weights is not None:
         pretrained.load(model, network.backbone, weights)
     return model
@@ -202,6 +215,7 @@ def _check(network, preprocessing):
         ("output_stride", strides),
         ("decoder", DECODERS),
         ("downsample", DOWNSAMPLES),
+        ("initializer", INITIALIZERS),
     ):
         if getattr(network, name) not in known:
             value = getattr(network, name)

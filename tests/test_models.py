@@ -1,5 +1,7 @@
 """Encoders, decoders and `build`; runs on the TensorFlow and on the JAX backend."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -148,6 +150,29 @@ def test_the_default_network_is_the_best_of_the_paper():
     assert model.get_layer("dupsampling").kernel.shape == (1, 1, 128, 16 * 16 * 21)
 
 
+@pytest.mark.parametrize("temperature", [1 / 16, 1.0])
+@pytest.mark.parametrize("orthonormal", [True, False])
+def test_a_network_starts_as_nearest_neighbour_upsampling(orthonormal, temperature):
+    # windows of one class, two of them frequent: W rebuilds them, the mean prefers the two
+    ids = np.random.default_rng(0).choice(3, (12, 12), p=(0.6, 0.35, 0.05)).astype(np.uint8)
+    projected = projection.fit([ids.repeat(16, 0).repeat(16, 1)], 3, 16, 2)
+    if not orthonormal:
+        p, w = projected.matrix / 2, projected.matrix * 2
+        projected = dataclasses.replace(projected, matrix=w, compression=p)
+    network = {**SMALL, "projection": projected, "temperature": temperature}
+    model = models.build(**network, initializer="nearest")
+    compressed = model.get_layer("compressed")
+    head = keras.Model(compressed.input, model.get_layer("dupsampling").output)
+    x = np.random.default_rng(1).normal(size=(1, 4, 5, 256)).astype("float32")
+    y = run(head, x)[0] / temperature
+    windows = y.reshape(4, 16, 5, 16, 3)
+    windows -= windows.mean(-1, keepdims=True)  # softmax does not see it
+    # float32, of scores of 0.5 / T at most
+    assert np.ptp(windows, axis=(1, 3)).max() < 1e-3 < 0.1 < windows.std()
+    assert np.ptp(run(head, 0 * x) / temperature, axis=-1).max() < 1e-3  # no class is preferred
+    assert not np.any(models.build(**network).get_layer("compressed").bias)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,6 +181,8 @@ def test_the_default_network_is_the_best_of_the_paper():
         ({"decoder": "fcn"}, "decoder='fcn'; it must be one of"),
         ({"downsample": "max"}, "downsample='max'; it must be one of .*'convolution'"),
         ({"low_level_channels": 0}, "low_level_channels=0; it must be at least 1"),
+        ({"initializer": "ones"}, "initializer='ones'; it must be one of .*'nearest'"),
+        ({"initializer": "nearest"}, "initializer='nearest' needs a LabelProjection"),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),
         ({"low_level_features": ("b9u9c9",)}, r"no feature \['b9u9c9'\]; its features are conv1,"),
         ({"preset": "voc2099"}, "preset='voc2099'; it must be one of .*voc2012_xception65"),

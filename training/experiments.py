@@ -68,6 +68,7 @@ BALANCED = {
         "DUpsampling, stride 32, classes balanced", "output_stride=32 class_balance=0.25"
     )
 }
+NEAREST32 = "initializer=nearest temperature=0.03125"
 DECODERS = {
     "b2u2c3": Row("b2u2c3", "", 74.03),
     "channels256": Row("b2u2c3 to 256 channels", "low_level_channels=256"),
@@ -149,7 +150,17 @@ TABLES = {
                 ("bilinear", "bilinear", "decoder=bilinear"),
                 ("stride", "DUpsampling", ""),
                 ("balanced", "DUpsampling, classes balanced", "class_balance=0.25"),
+                ("nearest", "DUpsampling, nearest at first", NEAREST32),
             )
+        }
+        | {
+            "nearest32": Row(
+                "DUpsampling, stride 32, nearest at first", f"output_stride=32 {NEAREST32}"
+            ),
+            "nearest32_fixed": Row(
+                "DUpsampling, stride 32, nearest at first, T = 1/32",
+                f"output_stride=32 {NEAREST32} train_temperature=false",
+            ),
         },
     ),
     "animals_long": Table(
@@ -198,6 +209,7 @@ TABLES = {
             "learned": Row("T learned, 64 channels", "", 73.15, ("camvid_stride", "stride32")),
             "softmax": Row("T = 1", "train_temperature=false", 69.81),
             "sharp": Row("T learned, 1/8 at first", "temperature=0.125"),
+            "nearest": Row("T learned, nearest-neighbour upsampling at first", NEAREST32),
             "channels128": Row("128 channels", "channels=128"),
             "channels256": Row("256 channels", "channels=256"),
             "trained": Row("W trained", "train_projection=true"),

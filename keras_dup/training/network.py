@@ -47,6 +47,7 @@ def _built(recipe, projection):
         temperature=recipe.temperature,
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,
+        initializer=recipe.initializer,
     )
 
 

@@ -55,6 +55,7 @@ class Recipe:
     channels: int = 64
     downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
     low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
+    initializer: str = "glorot_uniform"  # of the 1x1 before DUpsampling, or "nearest"
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
     projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
@@ -98,13 +99,22 @@ class Recipe:
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
-        known_words = {"decoder": models.DECODERS, "downsample": models.DOWNSAMPLES}
+        known_words = {
+            "decoder": models.DECODERS,
+            "downsample": models.DOWNSAMPLES,
+            "initializer": models.INITIALIZERS,
+        }
         for name, known in known_words.items():
             if getattr(self, name) not in known:
                 value = getattr(self, name)
                 raise ValueError(f"recipe {self.name}: {name}={value!r}; one of {known}")
         if not 0 <= self.class_balance <= 0.5:
             raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
+        if self.initializer == "nearest" and self.new_layers_variance:
+            raise ValueError(
+                f"recipe {self.name}: new_layers_variance={self.new_layers_variance} draws what "
+                "initializer='nearest' sets; set it to 0"
+            )
         if self.network and self.backbone_rate != 1:
             raise ValueError(
                 f"recipe {self.name}: backbone_rate={self.backbone_rate} is for what "
