@@ -161,6 +161,11 @@ def test_pretraining_without_a_fitted_w_is_refused():
             dataclasses.replace(TINY, pretraining_steps=2, **change)
 
 
+def test_a_start_that_would_be_drawn_over_is_refused():
+    with pytest.raises(ValueError, match="new_layers_variance=0.01 draws what"):
+        dataclasses.replace(TINY, initializer="nearest", new_layers_variance=0.01)
+
+
 def test_moving_averages_are_what_is_validated(quick, fitted):
     config = dataclasses.replace(TINY, ema=0.5)
     predicting = network.network(config, fitted)
@@ -467,6 +472,7 @@ def test_one_process_of_many_writes(monkeypatch):
         ("class_weights=1,2", "2 class_weights, but num_classes=7"),
         ("class_balance=0.9", "class_balance=0.9; 0 to 0.5"),
         ("downsample=conv", r"downsample='conv'; one of \('bilinear', 'convolution'\)"),
+        ("initializer=ones", r"initializer='ones'; one of \('glorot_uniform', 'nearest'\)"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
