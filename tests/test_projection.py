@@ -271,6 +271,16 @@ def test_reconstruction_miou_equals_a_loop_over_pixels(label_maps, fitted):
     assert found == pytest.approx(wanted, abs=1e-12)
 
 
+def test_nearest_rebuilds_windows_of_one_class_and_the_shares_of_others():
+    nearest = projection.nearest(num_classes=3, ratio=4)
+    label_map = np.zeros((4, 8), np.uint8)
+    label_map[:, 4:], label_map[0, 4:] = 2, 1
+    rebuilt = nearest.reconstruct(nearest.compress(label_map))
+    np.testing.assert_allclose(rebuilt[:, :4], np.broadcast_to([1, 0, 0], (4, 4, 3)), atol=1e-6)
+    np.testing.assert_allclose(rebuilt[:, 4:], np.broadcast_to([0, 1 / 4, 3 / 4], (4, 4, 3)))
+    np.testing.assert_allclose(nearest.matrix @ nearest.matrix.T, np.eye(3), atol=1e-6)
+
+
 def test_a_saved_projection_loads_equal(tmp_path, fitted):
     written = fitted.save(tmp_path / "voc.r4")
     assert written == tmp_path / "voc.r4.npz"

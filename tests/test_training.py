@@ -14,7 +14,7 @@ import tensorflow as tf
 from ten_steps import build
 
 from keras_dup import data, evaluation, layers, models, training
-from keras_dup.projection import fit
+from keras_dup.projection import fit, nearest
 from keras_dup.training import callbacks, curves, distribution, network, optimizer, run
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
 from keras_dup.training.recipe import datasets, weights_of
@@ -155,6 +155,13 @@ def test_a_random_w_is_trained_where_the_recipe_says_so(trained, quick, tmp_path
     assert not (tmp_path / "projection.npz").exists()
 
 
+def test_nearest_neighbour_upsampling_is_trained_by_name(quick, tmp_path):
+    config = dataclasses.replace(TINY, projection="nearest", channels=7)
+    training.train(config, tmp_path)
+    kernel = models.load(tmp_path / "model.keras").get_layer("dupsampling").kernel[0, 0]
+    np.testing.assert_array_equal(kernel, nearest(7, 16).matrix)
+
+
 def test_pretraining_without_a_fitted_w_is_refused():
     for change in ({"projection": "random"}, {"decoder": "bilinear"}):
         with pytest.raises(ValueError, match="pretraining_steps=2 compares with labels"):
@@ -162,7 +169,7 @@ def test_pretraining_without_a_fitted_w_is_refused():
 
 
 def test_a_start_that_would_be_drawn_over_is_refused():
-    with pytest.raises(ValueError, match="new_layers_variance=0.01 draws what"):
+    with pytest.raises(ValueError, match=r"new_layers_variance=0\.01 draws what"):
         dataclasses.replace(TINY, initializer="nearest", new_layers_variance=0.01)
 
 

@@ -150,7 +150,6 @@ TABLES = {
                 ("bilinear", "bilinear", "decoder=bilinear"),
                 ("stride", "DUpsampling", ""),
                 ("balanced", "DUpsampling, classes balanced", "class_balance=0.25"),
-                ("nearest", "DUpsampling, nearest at first", NEAREST32),
             )
         }
         | {
@@ -160,6 +159,11 @@ TABLES = {
             "nearest32_fixed": Row(
                 "DUpsampling, stride 32, nearest at first, T = 1/32",
                 f"output_stride=32 {NEAREST32} train_temperature=false",
+            ),
+            "one_class32": Row(
+                "the same, W of windows of one class (nearest-neighbour upsampling)",
+                f"output_stride=32 {NEAREST32} train_temperature=false projection=nearest "
+                "channels=21",
             ),
         },
     ),

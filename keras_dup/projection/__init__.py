@@ -8,7 +8,12 @@ labels is left. No TensorFlow; Keras in `autoencoder` and `compression` alone.
 """
 
 from keras_dup.projection.fitting import METHODS, count_windows, fit, fit_counts
-from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection, load
+from keras_dup.projection.label_projection import (
+    LabelAutoencoder,
+    LabelProjection,
+    load,
+    nearest,
+)
 from keras_dup.projection.reconstruction import reconstruction_miou
 
 __all__ = [
@@ -19,5 +24,6 @@ __all__ = [
     "fit",
     "fit_counts",
     "load",
+    "nearest",
     "reconstruction_miou",
 ]

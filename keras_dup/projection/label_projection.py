@@ -205,6 +205,19 @@ class LabelAutoencoder(_LabelTransform):
         return hidden @ self.matrix + self.mean
 
 
+def nearest(num_classes, ratio, ignore_class=255):
+    """The projection onto windows of one class: DUpsampling is nearest-neighbour upsampling then.
+
+    No label map is asked, so `explained_variance_ratio` is NaN and the mean zero. To compare with:
+    it is what the rows of a fitted W add borders to.
+
+    Returns: a `LabelProjection` of num_classes orthonormal rows.
+    """
+    matrix = np.tile(np.eye(num_classes, dtype=np.float32) / ratio, ratio**2)
+    mean, shares = np.zeros(matrix.shape[1], np.float32), np.full(num_classes, np.nan)
+    return LabelProjection(matrix, mean, shares, num_classes, ratio, ignore_class)
+
+
 def load(path):
     """Reads what `save` wrote; `.npz` is added to the path if missing.
 

@@ -58,7 +58,9 @@ class Recipe:
     initializer: str = "glorot_uniform"  # of the 1x1 before DUpsampling, or "nearest"
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
-    projection: str = ""  # a name, a file or "random"; by default fitted to the training label maps
+    # a name, a file, "random" or "nearest" (`projection.nearest`, of num_classes channels); by
+    # default fitted to the training label maps
+    projection: str = ""
     class_balance: float = 0.0  # of that fit, 0 to 0.5: how much more rare classes count
     train_projection: bool = False  # W and the mean too; False keeps them (the paper)
     new_layers_variance: float = 0.0  # of the Gaussian of new layers (Sec. 4); 0: Keras's default

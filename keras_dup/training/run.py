@@ -214,6 +214,8 @@ def _projection(recipe, train_data, output):
     """The projection of the recipe, fitted to the training label maps where none is named."""
     if recipe.decoder != "dupsampling" or recipe.projection == "random":
         return None
+    if recipe.projection == "nearest":
+        return projection.nearest(recipe.num_classes, recipe.output_stride)
     if recipe.projection:
         return load_projection(recipe.projection)
     path = output / "projection.npz"
