@@ -213,7 +213,10 @@ TABLES = {
             "learned": Row("T learned, 64 channels", "", 73.15, ("camvid_stride", "stride32")),
             "softmax": Row("T = 1", "train_temperature=false", 69.81),
             "sharp": Row("T learned, 1/8 at first", "temperature=0.125"),
-            "nearest": Row("T learned, nearest-neighbour upsampling at first", NEAREST32),
+            "nearest": Row("T learned, 1/32 and nearest-neighbour at first", NEAREST32),
+            "nearest_fixed": Row(
+                "T = 1/32, nearest-neighbour at first", f"{NEAREST32} train_temperature=false"
+            ),
             "channels128": Row("128 channels", "channels=128"),
             "channels256": Row("256 channels", "channels=256"),
             "trained": Row("W trained", "train_projection=true"),
