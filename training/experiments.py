@@ -140,7 +140,23 @@ TABLES = {
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         "low_level_features= learning_rate=0.02 backbone_rate=0.2 steps=1350 steps_per_epoch=270",
-        strides(TABLE_1)
+        {"bilinear32": strides(TABLE_1)["bilinear32"]}
+        | {
+            "one_class32": Row(
+                "nearest-neighbour, stride 32: W of windows of one class, T = 1/32",
+                f"output_stride=32 {NEAREST32} train_temperature=false projection=nearest "
+                "channels=21",
+            ),
+            "nearest32_fixed": Row(
+                "DUpsampling, stride 32, nearest-neighbour at first, T = 1/32",
+                f"output_stride=32 {NEAREST32} train_temperature=false",
+            ),
+            "nearest32": Row(
+                "DUpsampling, stride 32, nearest-neighbour at first, T learned from 1/32",
+                f"output_stride=32 {NEAREST32}",
+            ),
+        }
+        | strides(TABLE_1)
         | {
             f"{name}32_rate0.07": Row(
                 f"{label}, stride 32, rate 0.07",
@@ -151,20 +167,6 @@ TABLES = {
                 ("stride", "DUpsampling", ""),
                 ("balanced", "DUpsampling, classes balanced", "class_balance=0.25"),
             )
-        }
-        | {
-            "nearest32": Row(
-                "DUpsampling, stride 32, nearest at first", f"output_stride=32 {NEAREST32}"
-            ),
-            "nearest32_fixed": Row(
-                "DUpsampling, stride 32, nearest at first, T = 1/32",
-                f"output_stride=32 {NEAREST32} train_temperature=false",
-            ),
-            "one_class32": Row(
-                "the same, W of windows of one class (nearest-neighbour upsampling)",
-                f"output_stride=32 {NEAREST32} train_temperature=false projection=nearest "
-                "channels=21",
-            ),
         },
     ),
     "animals_long": Table(
