@@ -1,5 +1,7 @@
 """Label maps as pictures: colours, overlays, differences, grids of them, a legend. With Pillow."""
 
+import textwrap
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -60,11 +62,13 @@ def grid(rows, titles, class_names, width=240):
     heights = [max(picture.height for picture in row) for row in rows]
     canvas_width = len(titles) * (width + MARGIN) + MARGIN
     key = legend(class_names, canvas_width)
-    canvas = Image.new("RGB", (canvas_width, 24 + sum(heights) + MARGIN * len(rows)), "white")
+    letters = width // 6  # of about 6 pixels each
+    titles = [textwrap.fill(title, letters, break_long_words=False) for title in titles]
+    top = 24 + 15 * max(title.count("\n") for title in titles)
+    canvas = Image.new("RGB", (canvas_width, top + sum(heights) + MARGIN * len(rows)), "white")
     pen = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
         pen.text((MARGIN + column * (width + MARGIN), 6), title, fill="black")
-    top = 24
     for row, height in zip(rows, heights, strict=True):
         for column, picture in enumerate(row):
             canvas.paste(picture, (MARGIN + column * (width + MARGIN), top))
