@@ -279,7 +279,8 @@ def draw(table, found, path):
 
     logs = [(row, run["log"]) for row, runs in found.items() for run in runs]
     panels = [panel for panel in PANELS if any(log[-1].get(panel) for _, log in logs)]
-    figure = matplotlib.figure.Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    size = 4.5 * len(panels), 3.6 + 0.1 * len(found)  # the names stand below, in two columns
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     colours = {row: f"C{i}" for i, row in enumerate(found)}
     for axis, panel in zip(axes, panels, strict=True):
@@ -293,7 +294,8 @@ def draw(table, found, path):
         axis.set(xlabel="step", ylabel=PANELS[panel])
         axis.grid(alpha=0.3)
     axes[0].set_yscale("log")
-    axes[min(1, len(panels) - 1)].legend(fontsize="small")
+    names = axes[min(1, len(panels) - 1)].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=2, fontsize="small")
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
