@@ -36,6 +36,13 @@ def error(fitted, counts):
     return np.average(((one_hot - rebuilt) ** 2).sum(1), weights=counts.counts)
 
 
+def test_a_descent_that_diverges_says_so():
+    ids = np.random.default_rng(0).choice(3, (12, 12), p=(0.6, 0.35, 0.05)).astype(np.uint8)
+    counts = projection.count_windows([ids.repeat(16, 0).repeat(16, 1)], 3, 16)
+    with pytest.raises(ValueError, match="diverged on these label maps"):
+        autoencoder.fit(counts, 3, 16, 2, method="sgd")
+
+
 def test_gradient_descent_comes_close_to_pca_and_never_below(counts):
     exact = projection.fit_counts(counts, CLASSES, RATIO, CHANNELS)
     found = train(counts, "sgd", steps=1500)

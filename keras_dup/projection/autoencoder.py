@@ -38,6 +38,9 @@ def fit(
         the others: as in `keras_dup.projection.fit`.
 
     Returns: a `LabelProjection` with a `compression` of its own, or a `LabelAutoencoder`.
+
+    Raises:
+        ValueError: the descent diverged, as "sgd" does where windows of one class are nearly all.
     """
     covariance = pca.Covariance(counts.windows, counts.counts, num_classes, ratio, MEMORY)
     mean = covariance.mean.astype(np.float32)
@@ -53,6 +56,8 @@ def fit(
     error.compile(optimizer, loss=lambda _, squares: squares, jit_compile=False)
     error.fit(_Windows(counts, batch_size, steps, seed), shuffle=False, verbose=int(verbose))
     weights = [ops.convert_to_numpy(weight) for weight in error.trainable_variables]
+    if not all(np.isfinite(weight).all() for weight in weights):
+        raise ValueError(f'method="{method}" diverged on these label maps; take method="pca"')
     numbers = {"num_classes": num_classes, "ratio": ratio, "ignore_class": ignore_class}
     if method == "autoencoder":
         names = ("encoder_kernel", "encoder_bias", "code_kernel", "code_bias")
