@@ -99,7 +99,7 @@ def start_as_nearest(compressed, projection, temperature):
         projection: a `LabelProjection`.
         temperature: T at the start.
     """
-    p = projection.arrays.get("compression", projection.matrix)  # (C~, r*r*K)
+    p = projection.p
     windows = p.reshape(projection.channels, -1, projection.num_classes).sum(1)  # P of one class
     shape = compressed.kernel.shape[2], projection.num_classes
     scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()(shape))

@@ -37,10 +37,9 @@ class LabelCompression:
         if not isinstance(projection, LabelProjection):
             raise TypeError(f"a LabelProjection is expected, not {type(projection).__name__}")
         self.projection = projection
-        compression = projection.arrays.get("compression", projection.matrix)
         r, c = projection.ratio, projection.num_classes
-        self._kernel = compression.T.reshape(r, r, c, -1)
-        self._shift = compression @ projection.mean
+        self._kernel = projection.p.T.reshape(r, r, c, -1)
+        self._shift = projection.p @ projection.mean
 
     def __call__(self, label_maps):
         r, c = self.projection.ratio, self.projection.num_classes

@@ -131,6 +131,11 @@ class LabelProjection(_LabelTransform):
     def channels(self):
         return len(self.matrix)
 
+    @property
+    def p(self):
+        """P, (channels, r*r*C): `matrix`, or `compression` where there is one."""
+        return self.matrix if self.compression is None else self.compression
+
     def first(self, channels):
         """The projection of the first rows alone, which of method "pca" is that of so many."""
         names = ("matrix", "explained_variance_ratio", "compression")
@@ -139,9 +144,8 @@ class LabelProjection(_LabelTransform):
 
     def compress_windows(self, windows):
         """(n, r*r) class ids without void -> (n, channels) float32."""
-        compression = self.matrix if self.compression is None else self.compression
         # One-hot windows times P^T without the zeros: the sum of P's columns that the labels pick.
-        return self._one_hot(windows) @ compression.T - compression @ self.mean
+        return self._one_hot(windows) @ self.p.T - self.p @ self.mean
 
     def reconstruct_windows(self, rows):
         """(..., channels) -> (..., r*r*C) float32 class scores."""
