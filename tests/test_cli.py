@@ -1,6 +1,7 @@
 """The `keras-dup` command."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -195,8 +196,12 @@ def test_fit_prints_and_draws_what_is_rebuilt_against_channels(masks, capsys):
     fit(masks, "--class-names", str(masks.parent / "classes.txt"))
     shown, progress = capsys.readouterr()
     lines = shown.splitlines()
-    assert [line.split()[0] for line in lines[1:6]] == ["channels", "4", "5", "nearest", "bilinear"]
-    assert "w.png" in lines[6] and (masks.parent / "w.png").stat().st_size > 10_000
+    shares = [float(share) for share in re.findall(r" [a-g] ([\d.]+)%", lines[1])]
+    weights = [float(weight) for weight in lines[2].partition("class_weights=")[2].split(",")]
+    assert len(shares) == 7 and sum(shares) == pytest.approx(100, abs=0.05)
+    np.testing.assert_allclose(weights, (np.median(shares) / shares) ** 0.5, atol=0.02)
+    assert [line.split()[0] for line in lines[3:8]] == ["channels", "4", "5", "nearest", "bilinear"]
+    assert "w.png" in lines[8] and (masks.parent / "w.png").stat().st_size > 10_000
     assert "4/4" in progress and "label maps/s" in progress
     (masks.parent / "classes.txt").write_text("a\nb")
     with pytest.raises(SystemExit, match=r"classes\.txt: 2 names, but there are 7 classes"):

@@ -67,6 +67,7 @@ def _run(arguments):
         f"{path}: {counts.label_maps} label maps, {seconds:.1f} s, {fitted.channels} channels, "
         f"{explained:.2f} % of the variance"
     )
+    print(_classes(fitted.class_shares, class_names or range(fitted.num_classes)))
     measured = read(arguments.val_names or arguments.names)
     if not arguments.val_names:
         measured.files = measured.files[:: -(-len(measured) // _MEASURED)]
@@ -89,6 +90,20 @@ def _balance(text):
     if not 0 <= float(text) <= 0.5:
         raise argparse.ArgumentTypeError(f"{text}; 0 to 0.5 is expected")
     return float(text)
+
+
+def _classes(shares, names):
+    """The classes by their shares of the pixels, and weights of a loss by those."""
+    import numpy as np
+
+    weights = np.ones_like(shares)
+    there = shares > 0
+    weights[there] = (np.median(shares[there]) / shares[there]) ** 0.5
+    return (
+        f"shares of the pixels: {', '.join(map('{} {:.2%}'.format, names, shares))}\n"
+        "weights of the classes in a loss, by their shares to the power of -0.5: class_weights="
+        f"{','.join(f'{weight:.3g}' for weight in weights)}"
+    )
 
 
 def _print_skipped(messages):

@@ -136,6 +136,11 @@ class LabelProjection(_LabelTransform):
         """P, (channels, r*r*C): `matrix`, or `compression` where there is one."""
         return self.matrix if self.compression is None else self.compression
 
+    @property
+    def class_shares(self):
+        """(C,), each class's share of the pixels, void filled in, that W was fitted to."""
+        return self.mean.reshape(-1, self.num_classes).mean(0)
+
     def first(self, channels):
         """The projection of the first rows alone, which of method "pca" is that of so many."""
         names = ("matrix", "explained_variance_ratio", "compression")
