@@ -316,18 +316,23 @@ def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch
         dataclasses.replace(recipe, backbone_rate=0.1)
 
 
-def test_keras_hubs_decoder_trains_by_the_same_recipe():
-    pytest.importorskip("keras_hub")
-    changes = {"network": "training.keras_hub_deeplab:deeplab_v3_plus", "decoder": "bilinear"}
-    recipe = dataclasses.replace(
-        TINY, backbone="efficientnet_lite0", low_level_features=("b2u2c3",), **changes
-    )
+@pytest.mark.parametrize(("peer", "stride"), [("keras_hub", 16), ("keras_cv", 32)])
+def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
+    pytest.importorskip(peer)
+    changes = {"network": f"training.peer_decoders:{peer}", "decoder": "bilinear"}
+    changes |= {"backbone": "efficientnet_lite0", "low_level_features": ("b2u2c3",)}
+    recipe = dataclasses.replace(TINY, output_stride=stride, **changes)
     predicting = network.network(recipe)
     model = network.trained(predicting, recipe)
     image = tf.random.uniform((4, 32, 32, 3), maxval=255)
     model.fit(image, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
     predicting.set_weights(model.get_weights())
-    assert predicting(image[:1, :30, :21]).shape == (1, 30, 21, 7)
+    probabilities = predicting(image[:1, :30, :21])
+    assert probabilities.shape == (1, 30, 21, 7)
+    np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), 1, rtol=1e-5)
+    if peer == "keras_cv":
+        with pytest.raises(ValueError, match="output_stride=8; keras-cv's"):
+            network.network(dataclasses.replace(recipe, output_stride=8))
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
