@@ -39,6 +39,8 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     assert "mIoU" in printed.out and "20/20" in printed.err
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["crop_size"] == [48, 40] and recipe["weights"] == "imagenet"
+    assert recipe["backbone_rate"] == 0.2 and not recipe["train_temperature"]
+    assert (recipe["initializer"], recipe["temperature"]) == ("nearest", 1 / 16)
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2, "every tenth is kept to validate on"
     assert (run / "projection.npz").exists()
@@ -60,8 +62,13 @@ def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, c
     assert "03.png: class id 37" in told
     assert "05.jpg: cannot be decoded" in told and "00.jpg: cannot be decoded" in told
     assert not (tmp_path / "run" / "projection.npz").exists()
-    cli.main([*command, "devices=cpu:0", "crop_size=32,32", "--skip-bad"])
+    cli.main(
+        [*command, "devices=cpu:0", "crop_size=32,32", "weights=", "temperature=1", "--skip-bad"]
+    )
     assert (tmp_path / "run" / "report.json").exists()
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["initializer"] == "glorot_uniform" and recipe["train_temperature"]
+    assert recipe["backbone_rate"] == 1, "nothing is known yet that it could lose"
 
 
 def test_a_published_data_set_is_trained_on_and_evaluated_by_name(tmp_path, monkeypatch, capsys):

@@ -12,10 +12,13 @@ _DEFAULTS = {
     "steps": 4000,
     "steps_per_epoch": 400,
     "checkpoint_steps": 100,
-    "learning_rate": 0.07,
+    "learning_rate": 0.02,
     "weight_decay": 4e-5,
 }
 _LARGEST_CROP = 513
+# where one of these is given, the start is the paper's
+_OF_ANOTHER_START = {"network", "projection", "initializer", "temperature", "train_temperature"}
+_OF_ANOTHER_START |= {"new_layers_variance", "pretraining_steps"}
 
 
 def add(commands):
@@ -103,6 +106,11 @@ def _completed(recipe, given):
     known = dict(BACKBONES.get(recipe.backbone, {}))
     if recipe.backbone in pretrained.IMAGENET:
         known["weights"] = "imagenet"
+    if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
+        known["backbone_rate"] = 0.2  # it keeps what it knows
+    if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
+        known |= {"initializer": "nearest", "temperature": 1 / recipe.output_stride}
+        known["train_temperature"] = False
     if "crop_size" not in given:
         train_data, _ = datasets(recipe)
         known["crop_size"] = _crop_size(train_data)
