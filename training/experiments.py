@@ -106,10 +106,10 @@ TABLES = {
     ),
     "camvid_stride": Table(
         "Table 1, photographs: CamVid, EfficientNet-Lite0, no low-level features",
-        "Rate 0.07 where none is named; the start from nearest-neighbour upsampling at that rate is "
-        "in the table of heads. The rates of the animals are too small for streets in so few "
-        "steps, with both decoders. The paper's figures are of PASCAL VOC with ResNet-50. 900 "
-        "steps are too few: see the next table.",
+        "Rate 0.07 where none is named; the nearest-neighbour start at that rate is in the table of "
+        "heads. The rates of the animals are too small for so few steps here, with both decoders. "
+        "900 steps are too few at any rate: see the next table. The paper's figures are of PASCAL "
+        "VOC with ResNet-50.",
         "camvid_efficientnet_lite0",
         f"low_level_features= {PHOTOGRAPHS}",
         strides(TABLE_1)
