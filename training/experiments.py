@@ -107,9 +107,9 @@ TABLES = {
     "camvid_stride": Table(
         "Table 1, photographs: CamVid, EfficientNet-Lite0, no low-level features",
         "Rate 0.07 where none is named; the nearest-neighbour start at it is in the table of "
-        "heads. The rates of the animals are too small for so few steps here, with both decoders; "
-        "it is that of the new layers more than that of the encoder. 900 steps are too few at any "
-        "rate: see the next table. The paper's figures are of PASCAL VOC with ResNet-50.",
+        "heads. The rates of the animals are too small for so few steps here, with both decoders. "
+        "900 steps are too few at any rate: see the next table. The paper's figures are of PASCAL "
+        "VOC with ResNet-50.",
         "camvid_efficientnet_lite0",
         f"low_level_features= {PHOTOGRAPHS}",
         strides(TABLE_1)
@@ -200,7 +200,7 @@ TABLES = {
         "Table 1, photographs: animals of PASCAL VOC, the encoder at a smaller rate, three times "
         "as long",
         "From the nearest-neighbour start DUpsampling gains by the longer training what bilinear "
-        "does and stays behind it, at the edges of the labels and far from them. mIoU goes up and "
+        "does and stays behind it, on val at the edges of the labels and far from them. mIoU goes up and "
         "down by a point or two from one validation to the next. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
