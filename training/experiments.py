@@ -200,8 +200,8 @@ TABLES = {
         "Table 1, photographs: animals of PASCAL VOC, the encoder at a smaller rate, three times "
         "as long",
         "From the nearest-neighbour start DUpsampling gains by the longer training what bilinear "
-        "does and stays behind it, on val at the edges of the labels and far from them. mIoU goes up and "
-        "down by a point or two from one validation to the next. "
+        "does and stays behind it, on val at the edges of the labels and far from them. mIoU goes "
+        "up and down by a point or two from one validation to the next. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         f"{ANIMALS} steps=4050 steps_per_epoch=405",
