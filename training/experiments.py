@@ -185,6 +185,16 @@ TABLES = {
         }
         | strides(TABLE_1)
         | {
+            "bilinear32_crop256": Row(
+                "bilinear, output stride 32, crops of 256",
+                "output_stride=32 decoder=bilinear crop_size=256,256",
+            ),
+            "nearest32_fixed_crop256": Row(
+                f"{NEAREST32_FIXED.label}, crops of 256",
+                f"{NEAREST32_FIXED.overrides} crop_size=256,256",
+            ),
+        }
+        | {
             f"{name}32_rate0.07": Row(
                 f"{label}, stride 32, rate 0.07",
                 f"output_stride=32 learning_rate=0.07 backbone_rate=0.06 {override}",
