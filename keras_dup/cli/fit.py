@@ -72,7 +72,7 @@ def _run(arguments):
     if not arguments.val_names:
         measured.files = measured.files[:: -(-len(measured) // _MEASURED)]
     found = report.measure(fitted, measured, **reading)
-    print(found.table())
+    print(found.table(class_names))
     try:
         found.draw(path.with_suffix(".png"), class_names=class_names)
         print(f"{path.with_suffix('.png')}: the same as a picture, and class by class")

@@ -57,14 +57,15 @@ class Report:
         """With all channels, 0..1."""
         return float(np.nanmean(self.ious[-1]))
 
-    def table(self):
+    def table(self, class_names=None):
         """Variance and mIoU in percent, a line for each number of channels, as text."""
+        names = class_names or range(self.ious.shape[1])
         explained = self.variance.cumsum()
         lines = [f"{'channels':>9}{'variance':>11}{'mIoU':>10}{'worst class':>18}"]
         for k, ious in zip(self.channels, self.ious, strict=True):
-            lines.append(f"{k:>9}{100 * explained[k - 1]:>9.2f} %{_scores(ious)}")
+            lines.append(f"{k:>9}{100 * explained[k - 1]:>9.2f} %{_scores(ious, names)}")
         for name, ious in self.resampled.items():
-            lines.append(f"{name:>9}{'':>11}{_scores(ious)}")
+            lines.append(f"{name:>9}{'':>11}{_scores(ious, names)}")
         return "\n".join(lines)
 
     def draw(self, path, class_names=None):
@@ -75,6 +76,6 @@ class Report:
         )
 
 
-def _scores(ious):
+def _scores(ious, names):
     worst = int(np.nanargmin(ious))
-    return f"{100 * np.nanmean(ious):>8.3f} %{100 * ious[worst]:>9.3f} % ({worst})"
+    return f"{100 * np.nanmean(ious):>8.3f} %{100 * ious[worst]:>9.3f} % ({names[worst]})"
