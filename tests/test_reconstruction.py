@@ -73,9 +73,10 @@ def test_a_report_tells_the_miou_and_draws_it(label_maps, fitted, tmp_path):
     found = report.measure(fitted, label_maps)
     miou = projection.reconstruction_miou(fitted, label_maps)
     assert found.miou == pytest.approx(miou) and found.channels[-1] == CHANNELS
-    lines = found.table().splitlines()
+    lines = found.table(names := [f"class {i}" for i in range(CLASSES)]).splitlines()
     assert len(lines) == 1 + len(found.channels) + 2
-    assert f"{100 * miou:.3f} %" in lines[len(found.channels)]
+    worst = names[np.nanargmin(found.ious[-1])]
+    assert f"{100 * miou:.3f} %" in lines[len(found.channels)] and f"({worst})" in lines[-3]
     found.draw(tmp_path / "w.png")
     assert [path.name for path in tmp_path.iterdir()] == ["w.png"]
     assert len(np.unique(np.asarray(Image.open(tmp_path / "w.png")))) > 20
