@@ -21,6 +21,7 @@ DEFAULTS = {
     "decoder": "dupsampling",
     "downsample": "bilinear",
     "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
+    "refinement": 0,
     "initializer": "glorot_uniform",
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
@@ -54,6 +55,7 @@ def build(
     temperature=1.0,
     downsample=None,
     low_level_channels=None,
+    refinement=None,
     initializer=None,
 ):
     """A segmentation network: image -> probabilities, any height and width.
@@ -99,6 +101,8 @@ def build(
         low_level_channels: to how many the DUpsampling decoder brings each low-level feature before
             it is fused; 48 by default, as the other decoder has (DeepLabv3+). At 1/16 or 1/32 more
             cost little.
+        refinement: how many separable 3x3 convolutions of 256 channels come before the last 1x1, in
+            either decoder; 0 (the paper) by default.
         initializer: of the 1x1 convolution that gives C~ to DUpsampling: "glorot_uniform", Keras's
             (default), or "nearest": the network starts as nearest-neighbour upsampling of class
             scores, see `keras_dup.decoders.start_as_nearest`. Go with it a `LabelProjection` and
@@ -123,6 +127,7 @@ def build(
         "decoder": decoder,
         "downsample": downsample,
         "low_level_channels": low_level_channels,
+        "refinement": refinement,
         "initializer": initializer,
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
@@ -150,10 +155,13 @@ def build(
             centred,
             network.downsample,
             network.low_level_channels,
+            network.refinement,
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
-        x = decoders.bilinear_decoder(x, low_level_features, output_stride, network.num_classes)
+        x = decoders.bilinear_decoder(
+            x, low_level_features, output_stride, network.num_classes, network.refinement
+        )
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
@@ -220,7 +228,7 @@ def _check(network, preprocessing):
         if getattr(network, name) not in known:
             value = getattr(network, name)
             raise ValueError(f"build: {name}={value!r}; it must be one of {known}")
-    for name, least in (("num_classes", 2), ("low_level_channels", 1)):
+    for name, least in (("num_classes", 2), ("low_level_channels", 1), ("refinement", 0)):
         if getattr(network, name) < least:
             value = getattr(network, name)
             raise ValueError(f"build: {name}={value}; it must be at least {least}")
