@@ -96,7 +96,7 @@ def _part(name):
     )
     if fusion:
         return f"fusion of {fusion[1]}"
-    head = ("compressed", "dupsampling", "scores", "bilinear", "crop", "softmax")
+    head = ("refine_", "compressed", "dupsampling", "scores", "bilinear", "crop", "softmax")
     return "head" if name.startswith(head) else "backbone"
 
 
