@@ -5,6 +5,7 @@ names. Sizes and layers are read from the paper's FLOPs (Tables 2-4), see `keras
 """
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_dup.layers import (
@@ -73,6 +74,7 @@ def dupsampling_decoder(
     downsample="bilinear",
     low_level_channels=LOW_LEVEL_CHANNELS,
     refinement=0,
+    size=1,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
@@ -80,9 +82,10 @@ def dupsampling_decoder(
         x: the output of `aspp`, (B, h, w, 256), at `stride`.
         low_level_features: list of (name, feature, stride of the feature), fused in this order.
         upsampling: the `DUpsampling` layer, of ratio `stride`.
-        channels: C~, what the last 1x1 convolution gives to `upsampling`.
+        channels: C~, what the last convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
         downsample, low_level_channels, refinement: see `keras_dup.models.build`.
+        size: of the last convolution, 1 (the paper) or 3.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
@@ -95,29 +98,36 @@ def dupsampling_decoder(
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
     x = refine(x, refinement)
-    return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
+    return upsampling(layers.Conv2D(channels, size, padding="same", name="compressed")(x))
 
 
-def start_as_nearest(compressed, projection, temperature):
-    """Sets the 1x1 convolution before DUpsampling: it starts as nearest-neighbour upsampling.
+def start_as_interpolation(compressed, projection, temperature):
+    """Sets the convolution before DUpsampling so that the network starts as plain upsampling.
 
-    What Aitken et al. 2017 (ICNR) do for a sub-pixel convolution, with P and W: class scores s are
-    drawn from the features, and x = T P v - P mean with v a window of s throughout. As far as W
-    rebuilds such windows, (W x + mean) / T is s in every pixel; training adds the edges. A kernel
-    drawn at random gives every pixel of a window a score of its own, and the mean, over a small T,
-    favours the frequent classes.
+    Class scores s are drawn from the features, and x = T P v - P mean with v a window of scores: as
+    far as W rebuilds such windows, (W x + mean) / T is v. With a 1x1 convolution v is s in every
+    pixel, nearest-neighbour upsampling: what Aitken et al. 2017 (ICNR) do for a sub-pixel
+    convolution, with P and W. With a 3x3 v is what bilinear interpolation makes of s and the eight
+    next to it, zeros beyond the edge. Training adds the edges of objects. A kernel drawn at
+    random gives every pixel of a window a score of its own, and the mean, over a small T, favours
+    the frequent classes.
 
     Args:
         compressed: the convolution, built.
         projection: a `LabelProjection`.
         temperature: T at the start.
     """
-    p = projection.p
-    windows = p.reshape(projection.channels, -1, projection.num_classes).sum(1)  # P of one class
-    shape = compressed.kernel.shape[2], projection.num_classes
-    scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()(shape))
-    compressed.kernel.assign(temperature * (scores @ windows.T)[None, None])
-    compressed.bias.assign(-p @ projection.mean)
+    size, _, depth, channels = compressed.kernel.shape
+    ratio, classes = projection.ratio, projection.num_classes
+    places = (np.arange(ratio) + 0.5) / ratio - 0.5  # of pixels, in windows from the middle
+    shares = np.ones((1, ratio))
+    if size == 3:
+        shares = np.maximum(0, 1 - np.abs(places - np.array([[-1], [0], [1]])))
+    p = projection.p.reshape(channels, ratio, ratio, classes)
+    windows = np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
+    scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()((depth, classes)))
+    compressed.kernel.assign(temperature * (scores @ windows))
+    compressed.bias.assign(-projection.p @ projection.mean)
 
 
 def bilinear_decoder(x, low_level_features, stride, num_classes, refinement=0):

@@ -37,7 +37,8 @@ PROJECTIONS = {
 MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
 DOWNSAMPLES = ("bilinear", "convolution")
-INITIALIZERS = ("glorot_uniform", "nearest")
+INTERPOLATIONS = ("nearest", "bilinear")
+INITIALIZERS = ("glorot_uniform", *INTERPOLATIONS)
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -103,10 +104,11 @@ def build(
             cost little.
         refinement: how many separable 3x3 convolutions of 256 channels come before the last 1x1, in
             either decoder; 0 (the paper) by default.
-        initializer: of the 1x1 convolution that gives C~ to DUpsampling: "glorot_uniform", Keras's
-            (default), or "nearest": the network starts as nearest-neighbour upsampling of class
-            scores, see `keras_dup.decoders.start_as_nearest`. Go with it a `LabelProjection` and
-            a temperature of 1 / output_stride.
+        initializer: of the convolution that gives C~ to DUpsampling: "glorot_uniform", Keras's
+            (default); "nearest": the network starts as nearest-neighbour upsampling of class
+            scores; or "bilinear": it is a 3x3 in place of a 1x1, and the network starts as bilinear
+            upsampling, see `keras_dup.decoders.start_as_interpolation`. Go with the last two a
+            `LabelProjection` and a temperature of 1 / output_stride.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -115,8 +117,8 @@ def build(
     Raises:
         ValueError: an unknown name (the known ones are listed); a `keras.Model` whose features do
             not fit (see `keras_dup.backbones.keras_model.encoder`); a projection of another ratio,
-            class count or number of channels than the model's; none for initializer "nearest";
-            weights that do not fit.
+            class count or number of channels than the model's; none where `initializer` asks
+            for one; weights that do not fit.
     """
     given = {
         "backbone": backbone,
@@ -142,8 +144,10 @@ def build(
         projection = load_projection(projection)
         channels = _channels(channels, projection, network)
         linear = not isinstance(projection, LabelAutoencoder)
-        if network.initializer == "nearest" and not isinstance(projection, LabelProjection):
-            raise ValueError("build: initializer='nearest' needs a LabelProjection as projection")
+        if network.initializer in INTERPOLATIONS and not isinstance(projection, LabelProjection):
+            raise ValueError(
+                f"build: initializer={network.initializer!r} needs a LabelProjection as projection"
+            )
         layer = DUpsampling if linear else AutoencoderUpsampling
         upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(
@@ -156,6 +160,7 @@ def build(
             network.downsample,
             network.low_level_channels,
             network.refinement,
+            size=3 if network.initializer == "bilinear" else 1,
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
@@ -165,8 +170,8 @@ def build(
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
-    if network.decoder == "dupsampling" and network.initializer == "nearest":
-        decoders.start_as_nearest(model.get_layer("compressed"), projection, temperature)
+    if network.decoder == "dupsampling" and network.initializer in INTERPOLATIONS:
+        decoders.start_as_interpolation(model.get_layer("compressed"), projection, temperature)
     if weights is not None:
         pretrained.load(model, network.backbone, weights)
     return model

@@ -199,7 +199,7 @@ def test_a_network_starts_as_nearest_neighbour_upsampling(orthonormal, temperatu
         ({"low_level_channels": 0}, "low_level_channels=0; it must be at least 1"),
         ({"refinement": -1}, "refinement=-1; it must be at least 0"),
         ({"initializer": "ones"}, "initializer='ones'; it must be one of .*'nearest'"),
-        ({"initializer": "nearest"}, "initializer='nearest' needs a LabelProjection"),
+        ({"initializer": "bilinear"}, "initializer='bilinear' needs a LabelProjection"),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),
         ({"low_level_features": ("b9u9c9",)}, r"no feature \['b9u9c9'\]; its features are conv1,"),
         ({"preset": "voc2099"}, "preset='voc2099'; it must be one of .*voc2012_xception65"),

@@ -185,6 +185,10 @@ TABLES = {
         }
         | strides(TABLE_1)
         | {
+            "interpolated32_fixed": Row(
+                "DUpsampling, stride 32, bilinear at first, T = 1/32",
+                f"{NEAREST32_FIXED.overrides} initializer=bilinear",
+            ),
             "bilinear32_refined": Row(
                 "bilinear, output stride 32, one more 3x3",
                 "output_stride=32 decoder=bilinear refinement=1",
