@@ -74,7 +74,7 @@ def dupsampling_decoder(
     downsample="bilinear",
     low_level_channels=LOW_LEVEL_CHANNELS,
     refinement=0,
-    size=1,
+    last_size=1,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
@@ -85,7 +85,7 @@ def dupsampling_decoder(
         channels: C~, what the last convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
         downsample, low_level_channels, refinement: see `keras_dup.models.build`.
-        size: of the last convolution, 1 (the paper) or 3.
+        last_size: of the last convolution, 1 (the paper) or 3.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
@@ -98,7 +98,7 @@ def dupsampling_decoder(
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
     x = refine(x, refinement)
-    return upsampling(layers.Conv2D(channels, size, padding="same", name="compressed")(x))
+    return upsampling(layers.Conv2D(channels, last_size, padding="same", name="compressed")(x))
 
 
 def start_as_interpolation(compressed, projection, temperature):

@@ -160,7 +160,7 @@ def build(
             network.downsample,
             network.low_level_channels,
             network.refinement,
-            size=3 if network.initializer == "bilinear" else 1,
+            last_size=3 if network.initializer == "bilinear" else 1,
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:

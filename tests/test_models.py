@@ -189,6 +189,28 @@ def test_a_network_starts_as_nearest_neighbour_upsampling(orthonormal, temperatu
     assert not np.any(models.build(**network).get_layer("compressed").bias)
 
 
+def test_a_network_starts_as_bilinear_upsampling():
+    # W of all windows that interpolation makes of nine scores a class
+    places = (np.arange(16) + 0.5) / 16 - 0.5
+    shares = np.maximum(0, 1 - np.abs(places - np.array([[-1], [0], [1]])))
+    windows = np.einsum("yi,xj,kl->yxkijl", shares, shares, np.eye(3)).reshape(27, -1)
+    w = np.linalg.qr(windows.T)[0].T.astype("float32")
+    mean, variance = np.full(768, 0.5, "float32"), np.ones(27)
+    projected = dataclasses.replace(
+        fitted(), matrix=w, mean=mean, explained_variance_ratio=variance
+    )
+    network = {**SMALL, "projection": projected, "temperature": 1 / 16}
+    model = models.build(**network, initializer="bilinear")
+    head = keras.Model(model.get_layer("compressed").input, model.get_layer("dupsampling").output)
+    x = np.random.default_rng(1).normal(size=(1, 4, 5, 256)).astype("float32")
+    y = run(head, x)[0] * 16
+    y -= y.mean(-1, keepdims=True)  # softmax does not see it
+    for lines in (y, y.swapaxes(0, 1)):
+        bends = np.abs(np.diff(lines, 2, axis=0)).max((1, 2))
+        at_features = np.isin(np.arange(len(bends)) % 16, (6, 7))  # between pixels 7 and 8
+        assert bends[~at_features].max() < 1e-4 < 0.01 < bends[at_features].min()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
