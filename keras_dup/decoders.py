@@ -10,6 +10,7 @@ from keras import layers
 
 from keras_dup.layers import (
     BilinearUpsampling,
+    BorderPadding,
     BroadcastLike,
     Crop,
     EdgePadding,
@@ -74,7 +75,7 @@ def dupsampling_decoder(
     downsample="bilinear",
     low_level_channels=LOW_LEVEL_CHANNELS,
     refinement=0,
-    last_size=1,
+    interpolated=False,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
@@ -82,10 +83,11 @@ def dupsampling_decoder(
         x: the output of `aspp`, (B, h, w, 256), at `stride`.
         low_level_features: list of (name, feature, stride of the feature), fused in this order.
         upsampling: the `DUpsampling` layer, of ratio `stride`.
-        channels: C~, what the last convolution gives to `upsampling`.
+        channels: C~, what the last 1x1 convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
         downsample, low_level_channels, refinement: see `keras_dup.models.build`.
-        last_size: of the last convolution, 1 (the paper) or 3.
+        interpolated: class scores, interpolated within W's windows, are added to what the last
+            convolution gives; weights: see `start_as_bilinear`.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
@@ -98,36 +100,62 @@ def dupsampling_decoder(
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
     x = refine(x, refinement)
-    return upsampling(layers.Conv2D(channels, last_size, padding="same", name="compressed")(x))
+    if not interpolated:
+        return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
+    edges = layers.Conv2D(channels, 1, kernel_initializer="zeros", name="compressed_edges")(x)
+    scores = layers.Conv2D(upsampling.num_classes, 1, use_bias=False, name="scores")(x)
+    scores = BorderPadding(name="interpolation_padding")(scores)
+    interpolation = layers.Conv2D(
+        channels, 3, use_bias=False, trainable=False, name="interpolation"
+    )
+    return upsampling(layers.Add(name="compressed")([edges, interpolation(scores)]))
 
 
-def start_as_interpolation(compressed, projection, temperature):
-    """Sets the convolution before DUpsampling so that the network starts as plain upsampling.
+def start_as_nearest(model, projection, temperature):
+    """Sets the 1x1 convolution before DUpsampling: it starts as nearest-neighbour upsampling.
 
-    Class scores s are drawn from the features, and x = T P v - P mean with v a window of scores: as
-    far as W rebuilds such windows, (W x + mean) / T is v. With a 1x1 convolution v is s in every
-    pixel, nearest-neighbour upsampling: what Aitken et al. 2017 (ICNR) do for a sub-pixel
-    convolution, with P and W. With a 3x3 v is what bilinear interpolation makes of s and the eight
-    next to it, zeros beyond the edge. Training adds the edges of objects. A kernel drawn at
-    random gives every pixel of a window a score of its own, and the mean, over a small T, favours
-    the frequent classes.
+    What Aitken et al. 2017 (ICNR) do for a sub-pixel convolution, with P and W: class scores s are
+    drawn from the features, and x = T P v - P mean with v a window of s throughout. As far as W
+    rebuilds such windows, (W x + mean) / T is s in every pixel; training adds the edges. A kernel
+    drawn at random gives every pixel of a window a score of its own, and the mean, over a small T,
+    favours the frequent classes.
 
     Args:
-        compressed: the convolution, built.
+        model: what `build` made, its decoder not interpolated.
         projection: a `LabelProjection`.
         temperature: T at the start.
     """
-    size, _, depth, channels = compressed.kernel.shape
-    ratio, classes = projection.ratio, projection.num_classes
-    places = (np.arange(ratio) + 0.5) / ratio - 0.5  # of pixels, in windows from the middle
-    shares = np.ones((1, ratio))
-    if size == 3:
-        shares = np.maximum(0, 1 - np.abs(places - np.array([[-1], [0], [1]])))
-    p = projection.p.reshape(channels, ratio, ratio, classes)
-    windows = np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
-    scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()((depth, classes)))
-    compressed.kernel.assign(temperature * (scores @ windows))
+    compressed = model.get_layer("compressed")
+    windows = _compressed_windows(projection, np.ones((1, projection.ratio)))[0, 0]
+    shape = compressed.kernel.shape[2], projection.num_classes
+    scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()(shape))
+    compressed.kernel.assign(temperature * (scores @ windows)[None, None])
     compressed.bias.assign(-projection.p @ projection.mean)
+
+
+def start_as_bilinear(model, projection, temperature):
+    """Sets the interpolation before DUpsampling: it starts as bilinear upsampling of class scores.
+
+    A fixed 3x3 convolution gives x = T P v, v the window that bilinear interpolation makes of a
+    position's scores and the eight next to it; as far as W rebuilds such windows, (W x) / T is
+    v. A 1x1 convolution, zero at first but for -P mean, adds to x what training finds of edges. One
+    feature alone cannot tell what its neighbours score, as interpolation can.
+
+    Args:
+        model: what `build` made, its decoder interpolated.
+        projection, temperature: as in `start_as_nearest`.
+    """
+    places = (np.arange(projection.ratio) + 0.5) / projection.ratio - 0.5  # in windows
+    shares = np.maximum(0, 1 - np.abs(places - np.array([[-1], [0], [1]])))
+    windows = _compressed_windows(projection, shares)
+    model.get_layer("interpolation").kernel.assign(temperature * windows)
+    model.get_layer("compressed_edges").bias.assign(-projection.p @ projection.mean)
+
+
+def _compressed_windows(projection, shares):
+    """P of windows of one class: (n, r) shares by row or column -> (n, n, K, C~)."""
+    p = projection.p.reshape(-1, projection.ratio, projection.ratio, projection.num_classes)
+    return np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
 
 
 def bilinear_decoder(x, low_level_features, stride, num_classes, refinement=0):

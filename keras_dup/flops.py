@@ -96,8 +96,8 @@ def _part(name):
     )
     if fusion:
         return f"fusion of {fusion[1]}"
-    head = ("refine_", "compressed", "dupsampling", "scores", "bilinear", "crop", "softmax")
-    return "head" if name.startswith(head) else "backbone"
+    head = ("refine_", "compressed", "interpolation", "dupsampling", "scores", "bilinear")
+    return "head" if name.startswith((*head, "crop", "softmax")) else "backbone"
 
 
 def _operations(layer, output, elementwise):

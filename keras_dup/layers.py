@@ -259,6 +259,21 @@ class EdgePadding(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
+class BorderPadding(keras.layers.Layer):
+    """Repeats the first and the last row and column once.
+
+    Input: (B, h, w, C).  Output: (B, h + 2, w + 2, C).
+    """
+
+    def call(self, x):
+        return ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, *(side and side + 2 for side in (height, width)), channels)
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
 class Crop(keras.layers.Layer):
     """Cuts the first input to the height and width of the second: any size goes in and comes out.
 

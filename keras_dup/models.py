@@ -37,8 +37,8 @@ PROJECTIONS = {
 MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
 DOWNSAMPLES = ("bilinear", "convolution")
-INTERPOLATIONS = ("nearest", "bilinear")
-INITIALIZERS = ("glorot_uniform", *INTERPOLATIONS)
+STARTS = {"nearest": decoders.start_as_nearest, "bilinear": decoders.start_as_bilinear}
+INITIALIZERS = ("glorot_uniform", *STARTS)
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -104,11 +104,12 @@ def build(
             cost little.
         refinement: how many separable 3x3 convolutions of 256 channels come before the last 1x1, in
             either decoder; 0 (the paper) by default.
-        initializer: of the convolution that gives C~ to DUpsampling: "glorot_uniform", Keras's
-            (default); "nearest": the network starts as nearest-neighbour upsampling of class
-            scores; or "bilinear": it is a 3x3 in place of a 1x1, and the network starts as bilinear
-            upsampling, see `keras_dup.decoders.start_as_interpolation`. Go with the last two a
-            `LabelProjection` and a temperature of 1 / output_stride.
+        initializer: how the DUpsampling decoder starts. "glorot_uniform" (Keras's; default): the
+            last 1x1 convolution is drawn at random. "nearest": as nearest-neighbour upsampling of
+            class scores. "bilinear": as bilinear upsampling of class scores, by a fixed 3x3
+            convolution of these that is added to what the last 1x1 gives. Go with the last two a
+            `LabelProjection` and a temperature of 1 / output_stride; see
+            `keras_dup.decoders.start_as_nearest` and `start_as_bilinear`.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -144,7 +145,7 @@ def build(
         projection = load_projection(projection)
         channels = _channels(channels, projection, network)
         linear = not isinstance(projection, LabelAutoencoder)
-        if network.initializer in INTERPOLATIONS and not isinstance(projection, LabelProjection):
+        if network.initializer in STARTS and not isinstance(projection, LabelProjection):
             raise ValueError(
                 f"build: initializer={network.initializer!r} needs a LabelProjection as projection"
             )
@@ -160,7 +161,7 @@ def build(
             network.downsample,
             network.low_level_channels,
             network.refinement,
-            last_size=3 if network.initializer == "bilinear" else 1,
+            interpolated=network.initializer == "bilinear",
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
@@ -170,8 +171,9 @@ def build(
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
-    if network.decoder == "dupsampling" and network.initializer in INTERPOLATIONS:
-        decoders.start_as_interpolation(model.get_layer("compressed"), projection, temperature)
+    start = STARTS.get(network.initializer)
+    if start and network.decoder == "dupsampling":
+        start(model, projection, temperature)
     if weights is not None:
         pretrained.load(model, network.backbone, weights)
     return model

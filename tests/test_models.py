@@ -201,7 +201,7 @@ def test_a_network_starts_as_bilinear_upsampling():
     )
     network = {**SMALL, "projection": projected, "temperature": 1 / 16}
     model = models.build(**network, initializer="bilinear")
-    head = keras.Model(model.get_layer("compressed").input, model.get_layer("dupsampling").output)
+    head = keras.Model(model.get_layer("scores").input, model.get_layer("dupsampling").output)
     x = np.random.default_rng(1).normal(size=(1, 4, 5, 256)).astype("float32")
     y = run(head, x)[0] * 16
     y -= y.mean(-1, keepdims=True)  # softmax does not see it

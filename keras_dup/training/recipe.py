@@ -56,7 +56,7 @@ class Recipe:
     downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
     low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
     refinement: int = 0  # separable 3x3 convolutions before the last 1x1, in either decoder
-    initializer: str = "glorot_uniform"  # before DUpsampling, or "nearest", "bilinear"
+    initializer: str = "glorot_uniform"  # of DUpsampling, or "nearest", "bilinear"
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
     # a name, a file, "random" or "nearest" (`projection.nearest`, of num_classes channels); by
@@ -113,7 +113,7 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={value!r}; one of {known}")
         if not 0 <= self.class_balance <= 0.5:
             raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
-        if self.initializer in models.INTERPOLATIONS and self.new_layers_variance:
+        if self.initializer in models.STARTS and self.new_layers_variance:
             raise ValueError(
                 f"recipe {self.name}: new_layers_variance={self.new_layers_variance} draws what "
                 f"initializer={self.initializer!r} sets; set it to 0"
