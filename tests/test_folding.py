@@ -26,8 +26,9 @@ def disturbed(model, seed=0):
 def network(decoder):
     if decoder == "bilinear":
         return models.build("efficientnet_lite0", 5, decoder=decoder)
-    fitted = {"dupsampling": "voc2012_r16_c32", "autoencoder": autoencoder()}[decoder]
-    return models.build("mobilenet_v2", 21, projection=fitted)
+    fitted = autoencoder() if decoder == "autoencoder" else "voc2012_r16_c32"
+    start = {"initializer": "bilinear"} if decoder == "interpolated" else {}
+    return models.build("mobilenet_v2", 21, projection=fitted, **start)
 
 
 def autoencoder():
@@ -61,7 +62,9 @@ def nested():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dupsampling", "bilinear", "autoencoder", "nested"])
+@pytest.mark.parametrize(
+    "kind", ["dupsampling", "interpolated", "bilinear", "autoencoder", "nested"]
+)
 def test_a_folded_network_answers_as_the_model_does(kind):
     keras.utils.set_random_seed(0)
     model = disturbed(nested() if kind == "nested" else network(kind))
