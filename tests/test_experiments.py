@@ -1,5 +1,6 @@
 """Tables of experiments: rows that parse, a result file a run, the page that is made of them."""
 
+import itertools
 import json
 import shlex
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dup import training
+from keras_dup import projection, training
 from keras_dup.data import VOID
 from training import (
     class_priors,
@@ -15,6 +16,7 @@ from training import (
     edges,
     experiments,
     feature_probe,
+    head_probe,
     one_class,
     results,
 )
@@ -35,7 +37,7 @@ def tiny(tmp_path, monkeypatch):
     tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
     for module in (experiments, results, compare_rows):
         monkeypatch.setattr(module, "TABLES", tables)
-    measuring = one_class, class_priors, edges, feature_probe
+    measuring = one_class, class_priors, edges, feature_probe, head_probe
     for module in (experiments, results, compare_rows, *measuring):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
@@ -161,6 +163,44 @@ def test_a_probe_finds_what_a_feature_knows_and_nothing_in_one_that_is_the_same_
     assert r2[0] > 0.95 and r2[1] == pytest.approx(0, abs=1e-6)
 
 
+def head(kind, size, start):
+    fitted = projection.nearest(3, 8)
+    found = head_probe.Head(kind, size, start, fitted, (4, 5, 3))
+    found.kernel[size // 2, size // 2].assign(np.eye(3))
+    return found
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_heads_upsample_around_the_places_of_the_features(start):
+    x = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype("float32")
+    outside = 4 - start  # pixels of the first windows
+    repeated = x.repeat(8, 1).repeat(8, 2)[:, outside:, outside:]
+    inside = slice(None, 32 - outside), slice(None, 40 - outside)
+    for kind, size in itertools.product(("repeated", "W"), (1, 3)):
+        found = head(kind, size, start)(x).numpy()
+        np.testing.assert_allclose(found[:, *inside], repeated, atol=1e-5)
+    found = head("interpolated", 1, start)(x).numpy()
+    np.testing.assert_allclose(found[:, start::8, start::8], x, atol=1e-6)
+    np.testing.assert_allclose(found[0, start + 2, start], 0.75 * x[0, 0, 0] + 0.25 * x[0, 1, 0])
+    np.testing.assert_allclose(found[0, -1, -1], x[0, -1, -1], atol=1e-6)
+
+
+def test_a_head_learns_what_its_features_hold():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, (16, 4, 5))
+    labels = classes.repeat(8, 1).repeat(8, 2).astype("uint8")
+    labels[:, 0] = VOID
+    features = np.eye(3, dtype="float32")[classes] * 100
+    found = head("W", 1, 4)
+    found.kernel.assign(0 * found.kernel)
+    first = head_probe.train(found, features, labels, seed=0)
+    assert first < 0.2 and head_probe.measure(found, features, labels)["miou"] == 1
+
+
+def features_and_labels():
+    return np.zeros((8, 3, 3, 4), "float32"), np.zeros((8, 48, 48), "uint8")
+
+
 @pytest.mark.slow
 def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     experiments.main(["tiny", "--seeds", "0"])
@@ -190,6 +230,9 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     monkeypatch.setattr(feature_probe, "measure", lambda *_: 0.25)  # has no encoder of pictures
     monkeypatch.setattr(feature_probe.models, "build", lambda *_, **__: None)
     feature_probe.main(["tiny", "--rows", "stride16"])
+    monkeypatch.setattr(head_probe, "features_of", lambda *_: features_and_labels())  # nor ASPP
+    monkeypatch.setattr(head_probe, "CHANNELS", 2)
+    head_probe.main(["tiny", "--rows", "stride16"])
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
@@ -201,7 +244,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "| before the training |  | 0.250 |" in page
+    heads = of_disc[-6:]
+    del of_disc[-6:]
     assert of_disc.pop() == "| DUpsampling, output stride 16 | 0 | 0.250 |"
+    assert [of.split("|")[4].strip() for of in heads] == [*["1 x 1"] * 3, *["3 x 3"] * 3]
     of_edges = [of_disc.pop(), of_disc.pop()][::-1]
     assert [of.split("|")[2].strip() for of in of_edges] == ["train", "val"]
     of_priors = of_disc.pop()

@@ -1,13 +1,13 @@
-"""Which upsampling the features of the networks of a table bear, once it is trained to its end.
+"""What the features of the networks of a table hold for upsampling, each kind trained to its end.
 
-    python -m training.head_probe animals_stride --rows bilinear32 nearest32_fixed --seeds 0
+    python -m training.head_probe animals_stride --rows bilinear32 --seeds 0
 
 Takes the runs of `python -m training.experiments`, whose models lie in training/runs/. What ASPP
-gives stays as it is; on it are trained anew, by Adam from zero, on the same pictures of train,
-linear maps: to class scores that are repeated over their windows, to class scores that are
-interpolated, and to C~ for the W of the first row that has one, from a feature alone or from it and
-its eight neighbours. Writes training/results/TABLE/heads.json, which training/RESULTS.md shows:
-cross-entropy on these pictures, mIoU and pixel accuracy on val.
+gives stays as it is. Linear maps of it are trained by Adam from zero on the same pictures of train:
+to class scores that are repeated over their windows, to class scores that are interpolated, and to
+C~ for a W of 64 channels, fitted to the labels of train; each from a feature alone and from 3 x 3.
+Writes training/results/TABLE/heads.json, which training/RESULTS.md shows: cross-entropy on
+these pictures, mIoU and pixel accuracy on val.
 """
 
 import keras
@@ -23,141 +23,134 @@ from keras_dup.whole import write_json
 from training.experiments import RESULTS, finished_run, parse, recipe_of
 
 TRAIN = 400  # pictures
+CHANNELS = 64  # of W
 EPOCHS = 12
 BATCH = 8
 RATE = 0.003  # of Adam, falling to zero along a cosine
+KINDS = "repeated", "interpolated", "W"
 
 
 class Head:
-    """A linear map of features and an upsampling of its output, on maps of one size.
+    """A linear map of features and an upsampling of what it gives.
 
     Args:
-        kind: "repeated", "interpolated" or a `LabelProjection`.
-        size: of the kernel, 1 or 3.
+        kind: of `KINDS`.
+        size: of the linear map's kernel, 1 or 3.
         start: the pixel that the first feature is at: 0, or half a window.
+        fitted: a `LabelProjection`, of which ratio, number of classes and, for "W", W are taken.
+        shape: (h, w, depth) of the features.
     """
 
-    def __init__(self, kind, size, start, ratio, classes, positions, depth):
-        self.kind, self.ratio, self.classes = kind, ratio, classes
-        self.first = ratio // 2 - start  # pixels of the first window that lie outside
-        outputs = classes if isinstance(kind, str) else kind.channels
-        self.kernel = tf.Variable(tf.zeros((size, size, depth, outputs)))
+    def __init__(self, kind, size, start, fitted, shape):
+        self.fitted, self.kind = fitted, kind
+        self.outside = fitted.ratio // 2 - start  # pixels of the first window
+        outputs = fitted.channels if kind == "W" else fitted.num_classes
+        self.kernel = tf.Variable(tf.zeros((size, size, shape[-1], outputs)))
         self.bias = tf.Variable(tf.zeros(outputs))
-        pixels = np.arange(positions * ratio)
-        if kind == "interpolated":
-            places = np.clip((pixels - start) / ratio, 0, positions - 1)
-            steps = np.abs(places[:, None] - np.arange(positions))
-            self.rows = tf.constant(np.maximum(0, 1 - steps), "float32")
-        elif kind == "repeated":
-            places = np.minimum((pixels + self.first) // ratio, positions - 1)
-            self.rows = tf.one_hot(places, positions)
+        self.axes = [self._shares(positions, start) for positions in shape[:2]]
+
+    def _shares(self, positions, start):
+        """(pixels, positions): of what each pixel is made."""
+        pixels = np.arange(positions * self.fitted.ratio)
+        places = np.clip((pixels - start) / self.fitted.ratio, 0, positions - 1)
+        if self.kind == "repeated":
+            places = np.minimum((pixels + self.outside) // self.fitted.ratio, positions - 1)
+        return tf.constant(np.maximum(0, 1 - np.abs(places[:, None] - range(positions))), "float32")
 
     def __call__(self, features):
         """(B, h, w, depth) -> (B, h*r, w*r, K) scores."""
         x = tf.nn.conv2d(features, self.kernel, 1, "SAME") + self.bias
-        if isinstance(self.kind, str):
-            x = tf.einsum("Hh,bhwk->bHwk", self.rows, x)
-            return tf.einsum("Ww,bHwk->bHWk", self.rows, x)
-        p = self.kind
-        x = (x @ p.matrix) * self.ratio  # T = 1 / r; W's mean would favour frequent classes
-        x = tf.nn.depth_to_space(x, self.ratio)
-        side = tf.shape(x)[1]
-        x = x[:, self.first :, self.first :]
-        return tf.pad(x, [[0, 0], *[[0, side - tf.shape(x)[1]]] * 2, [0, 0]])
+        if self.kind != "W":
+            return tf.einsum("Hh,bhwk,Ww->bHWk", self.axes[0], x, self.axes[1])
+        # T = 1 / r; without W's mean, which would favour frequent classes
+        x = tf.nn.depth_to_space(x @ self.fitted.matrix * self.fitted.ratio, self.fitted.ratio)
+        missing = [[0, self.outside]] * 2
+        return tf.pad(x[:, self.outside :, self.outside :], [[0, 0], *missing, [0, 0]])
 
 
 def train(head, features, labels, seed):
-    """The cross-entropy over `labels` at the end, of the whole."""
-    steps = EPOCHS * (len(features) // BATCH)
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
+    """Trains a head; the mean cross-entropy over `labels` at the end."""
+    batches = len(features) // BATCH
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * batches)
+    )
     variables = [head.kernel, head.bias]
     optimizer.build(variables)
 
     def losses(x, y):
-        valid = y != VOID
-        scores = head(x)
+        valid, scores = y != VOID, head(x)
         found = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(valid, y, 0), scores)
-        return tf.where(valid, found, 0.0), tf.cast(tf.math.count_nonzero(valid), "float32")
+        return tf.reduce_sum(tf.where(valid, found, 0.0)), tf.math.count_nonzero(valid)
 
     @tf.function
     def step(x, y):
         with tf.GradientTape() as tape:
-            found, count = losses(x, y)
-            loss = tf.reduce_sum(found) / count
+            total, count = losses(x, y)
+            loss = total / tf.cast(count, "float32")
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
 
     rng = np.random.default_rng(seed)
-    bar = tqdm(range(steps), unit=" steps", desc="head")
-    for k in bar:
-        if k % (len(features) // BATCH) == 0:
+    for k in tqdm(range(EPOCHS * batches), unit=" steps"):
+        if k % batches == 0:
             order = rng.permutation(len(features))
-        chosen = order[k % (len(features) // BATCH) * BATCH :][:BATCH]
-        loss = step(features[chosen], labels[chosen].astype("int32"))
-        bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
-    total = count = 0.0
-    for k in range(0, len(features), BATCH):
-        found, pixels = losses(features[k : k + BATCH], labels[k : k + BATCH].astype("int32"))
-        total, count = total + float(tf.reduce_sum(found)), count + float(pixels)
-    return total / count
+        chosen = order[k % batches * BATCH :][:BATCH]
+        step(features[chosen], labels[chosen].astype("int32"))
+    parts = range(0, len(features), BATCH)
+    found = [losses(features[i : i + BATCH], labels[i : i + BATCH].astype("int32")) for i in parts]
+    return float(sum(total for total, _ in found)) / float(sum(count for _, count in found))
 
 
 def features_of(model, pictures, chosen, positions, ratio):
-    """ASPP's outputs (n, h, w, 256), the last repeated, and label maps (n, H, W), void beyond."""
+    """ASPP's outputs (n, h, w, 256), the last ones repeated, and labels (n, H, W), void beyond."""
     output = keras.Model(model.input, model.get_layer("aspp_projection_relu").output)
     found, labels = [], []
     for i in tqdm(chosen, unit=" images"):
         x = output.predict_on_batch(pictures.image(i)[None].astype("float32"))[0]
         found.append(np.pad(x, [*((0, positions - n) for n in x.shape[:2]), (0, 0)], mode="edge"))
-        y = pictures.label_map(i)
+        y = pictures.label_map(i).astype("uint8")
         missing = [(0, positions * ratio - n) for n in y.shape]
-        labels.append(np.pad(y.astype("uint8"), missing, constant_values=VOID))
+        labels.append(np.pad(y, missing, constant_values=VOID))
     return np.array(found), np.array(labels)
+
+
+def measure(head, features, labels):
+    """mIoU and pixel accuracy."""
+    confusion = 0
+    for x, y in zip(features, labels, strict=True):
+        found = head(x[None]).numpy()[0].argmax(-1)
+        confusion = confusion + evaluation.confusion(y, found, head.fitted.num_classes)
+    miou = np.nanmean(evaluation.ious(confusion))
+    return {"miou": float(miou), "pixel_accuracy": float(np.trace(confusion) / confusion.sum())}
 
 
 def main(arguments=None):
     arguments, command = parse(__doc__, "head_probe", arguments)
     found, fitted = [], None
     for row in arguments.rows:
-        path = finished_run(arguments.table, row, arguments.seeds[0]) / "projection.npz"
-        if fitted is None and path.exists():
-            fitted = projection.load(path)
-    ways = {"repeated": "repeated", "interpolated": "interpolated", "W": fitted}
-    kinds = {(name, size): ways[name] for size in (1, 3) for name in ways}
-    for row in arguments.rows:
         for seed in arguments.seeds:
             recipe = recipe_of(arguments.table, row, seed)
-            data = datasets(recipe)
-            ratio = recipe.output_stride
-            start = ratio // 2 if recipe.decoder == "dupsampling" else 0
             model = models.load(finished_run(arguments.table, row, seed) / "model.keras")
-            sides = [n for d in data for i in range(len(d)) for n in d.label_map(i).shape]
+            train_data, val = datasets(recipe)
+            ratio = recipe.output_stride
+            if fitted is None:
+                shape = recipe.num_classes, ratio, CHANNELS
+                fitted = projection.fit(train_data.label_maps(), *shape, verbose=True)
+            every = max(1, len(train_data) // TRAIN)
+            splits = (train_data, range(0, len(train_data), every)[:TRAIN]), (val, range(len(val)))
+            sides = [n for d, chosen in splits for i in chosen for n in d.label_map(i).shape]
             positions = max(sides) // ratio + 1
-            every = max(1, len(data[0]) // TRAIN)
-            chosen = range(0, len(data[0]), every)[:TRAIN], range(len(data[1]))
-            ours, val = (
-                features_of(model, d, c, positions, ratio)
-                for d, c in zip(data, chosen, strict=True)
-            )
-            for (name, size), kind in kinds.items():
-                shape = recipe.num_classes, positions, ours[0].shape[-1]
-                head = Head(kind, size, start, ratio, *shape)
-                loss = train(head, *ours, seed)
-                confusion = 0
-                for x, y in zip(*val, strict=True):
-                    guess = head(x[None]).numpy()[0].argmax(-1)
-                    confusion = confusion + evaluation.confusion(y, guess, recipe.num_classes)
-                miou = float(np.nanmean(evaluation.ious(confusion)))
-                accuracy = float(np.trace(confusion) / confusion.sum())
-                numbers = {"loss": loss, "miou": miou, "pixel_accuracy": accuracy}
-                found.append({"row": row, "seed": seed, "head": name, "size": size, **numbers})
-                print(
-                    f"{row} {seed}, {name} {size}x{size}: loss {loss:.4f}, "
-                    f"mIoU {100 * miou:.2f} %, pixel accuracy {100 * accuracy:.2f} %",
-                    flush=True,
-                )
+            ours, theirs = (features_of(model, *split, positions, ratio) for split in splits)
+            start = ratio // 2 if recipe.decoder == "dupsampling" else 0
+            for size in (1, 3):
+                for kind in KINDS:
+                    head = Head(kind, size, start, fitted, ours[0].shape[1:])
+                    one = {"row": row, "seed": seed, "head": kind, "size": size}
+                    one |= {"loss": train(head, *ours, seed), **measure(head, *theirs)}
+                    found.append(one)
+                    print(*one.values(), flush=True)
     path = RESULTS / arguments.table / "heads.json"
-    write_json({"command": command, "rows": found, "run": provenance()}, path)
+    result = {"command": command, "pictures": TRAIN, "rows": found, "run": provenance()}
+    write_json(result, path)
     print(path)
 
 

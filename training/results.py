@@ -247,12 +247,32 @@ def _probe(table, found):
     return lines
 
 
+def _heads(table, found):
+    """What `training.head_probe` measured, a line a head."""
+    lines = [
+        "Upsampling trained on what ASPP of a network gives, which stays as it is: from a feature"
+    ]
+    lines += [
+        f"alone or from 3 x 3, cross-entropy on {found['pictures']} pictures of train, mIoU and"
+    ]
+    lines += ["pixel accuracy on val:", ""]
+    lines += ["| ASPP of | seed | upsampling | kernel | cross-entropy | mIoU | pixel accuracy |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for one in found["rows"]:
+        cells = [table.rows[one["row"]].label, str(one["seed"]), one["head"]]
+        cells += [f"{one['size']} x {one['size']}", f"{one['loss']:.3f}"]
+        cells += [f"{100 * one[key]:.2f} %" for key in ("miou", "pixel_accuracy")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 # files of a table's folder in training/results/, beside those of its runs
 MEASURED = {
     "class_*.json": _one_class,
     "priors.json": _priors,
     "edges.json": _edges,
     "probe.json": _probe,
+    "heads.json": _heads,
 }
 
 
