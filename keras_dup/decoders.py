@@ -54,17 +54,6 @@ def fuse(x, feature, name, filters, size=1):
     return separable_convolution(x, 256, name=f"fuse_{name}_2")
 
 
-def refine(x, count):
-    """`count` separable 3x3 of rate 1, 256 channels: (B, h, w, 256) -> (B, h, w, 256).
-
-    Without low-level features nothing else sees a position of the last feature and those next to
-    it together: the 3x3 of ASPP have rates of 3 and more, the decoders' last convolution is 1x1.
-    """
-    for i in range(1, count + 1):
-        x = separable_convolution(x, 256, name=f"refine_{i}")
-    return x
-
-
 def dupsampling_decoder(
     x,
     low_level_features,
@@ -74,7 +63,6 @@ def dupsampling_decoder(
     centred=False,
     downsample="bilinear",
     low_level_channels=LOW_LEVEL_CHANNELS,
-    refinement=0,
     interpolated=False,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
@@ -85,7 +73,7 @@ def dupsampling_decoder(
         upsampling: the `DUpsampling` layer, of ratio `stride`.
         channels: C~, what the last 1x1 convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
-        downsample, low_level_channels, refinement: see `keras_dup.models.build`.
+        downsample, low_level_channels: see `keras_dup.models.build`.
         interpolated: class scores, interpolated within W's windows, are added to what the last
             convolution gives; weights: see `start_as_bilinear`.
 
@@ -99,7 +87,6 @@ def dupsampling_decoder(
             start = ratio // 2 if centred else 0
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
-    x = refine(x, refinement)
     if not interpolated:
         return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
     edges = layers.Conv2D(channels, 1, kernel_initializer="zeros", name="compressed_edges")(x)
@@ -158,7 +145,7 @@ def _compressed_windows(projection, shares):
     return np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
 
 
-def bilinear_decoder(x, low_level_features, stride, num_classes, refinement=0):
+def bilinear_decoder(x, low_level_features, stride, num_classes):
     """DeepLabv3+'s decoder (Fig. 1): x goes up to the low-level feature, then bilinear.
 
     Args: as in `dupsampling_decoder`; the features have falling strides.
@@ -172,7 +159,6 @@ def bilinear_decoder(x, low_level_features, stride, num_classes, refinement=0):
             x = Crop(name=f"fuse_{name}_crop")([x, feature])
             stride = feature_stride
         x = fuse(x, feature, name, LOW_LEVEL_CHANNELS)
-    x = refine(x, refinement)
     scores = layers.Conv2D(num_classes, 1, name="scores")(x)
     return BilinearUpsampling(stride, name="bilinear")(scores)
 

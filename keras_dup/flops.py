@@ -96,7 +96,7 @@ def _part(name):
     )
     if fusion:
         return f"fusion of {fusion[1]}"
-    head = ("refine_", "compressed", "interpolation", "dupsampling", "scores", "bilinear")
+    head = ("compressed", "interpolation", "dupsampling", "scores", "bilinear")
     return "head" if name.startswith((*head, "crop", "softmax")) else "backbone"
 
 

@@ -21,7 +21,6 @@ DEFAULTS = {
     "decoder": "dupsampling",
     "downsample": "bilinear",
     "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
-    "refinement": 0,
     "initializer": "glorot_uniform",
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
@@ -56,7 +55,6 @@ def build(
     temperature=1.0,
     downsample=None,
     low_level_channels=None,
-    refinement=None,
     initializer=None,
 ):
     """A segmentation network: image -> probabilities, any height and width.
@@ -102,14 +100,13 @@ def build(
         low_level_channels: to how many the DUpsampling decoder brings each low-level feature before
             it is fused; 48 by default, as the other decoder has (DeepLabv3+). At 1/16 or 1/32 more
             cost little.
-        refinement: how many separable 3x3 convolutions of 256 channels come before the last 1x1, in
-            either decoder; 0 (the paper) by default.
         initializer: how the DUpsampling decoder starts. "glorot_uniform" (Keras's; default): the
             last 1x1 convolution is drawn at random. "nearest": as nearest-neighbour upsampling of
             class scores. "bilinear": as bilinear upsampling of class scores, by a fixed 3x3
-            convolution of these that is added to what the last 1x1 gives. Go with the last two a
-            `LabelProjection` and a temperature of 1 / output_stride; see
-            `keras_dup.decoders.start_as_nearest` and `start_as_bilinear`.
+            convolution of these that is added to what the last 1x1 gives; it has weights of its
+            own, so it takes no file of the others. Go with the last two a `LabelProjection` and a
+            temperature of 1 / output_stride; see `keras_dup.decoders.start_as_nearest` and
+            `start_as_bilinear`.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -130,7 +127,6 @@ def build(
         "decoder": decoder,
         "downsample": downsample,
         "low_level_channels": low_level_channels,
-        "refinement": refinement,
         "initializer": initializer,
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
@@ -160,14 +156,11 @@ def build(
             centred,
             network.downsample,
             network.low_level_channels,
-            network.refinement,
             interpolated=network.initializer == "bilinear",
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
-        x = decoders.bilinear_decoder(
-            x, low_level_features, output_stride, network.num_classes, network.refinement
-        )
+        x = decoders.bilinear_decoder(x, low_level_features, output_stride, network.num_classes)
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
@@ -235,7 +228,7 @@ def _check(network, preprocessing):
         if getattr(network, name) not in known:
             value = getattr(network, name)
             raise ValueError(f"build: {name}={value!r}; it must be one of {known}")
-    for name, least in (("num_classes", 2), ("low_level_channels", 1), ("refinement", 0)):
+    for name, least in (("num_classes", 2), ("low_level_channels", 1)):
         if getattr(network, name) < least:
             value = getattr(network, name)
             raise ValueError(f"build: {name}={value}; it must be at least {least}")

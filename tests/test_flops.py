@@ -67,7 +67,7 @@ def test_features_are_told_apart_whatever_their_names():
     encoder = keras.Model(image, keras.layers.Conv2D(4, 3, 4, padding="same")(x))
     names = ("block_1_relu", "block_1_projection", "a_2_pointwise")
     for decoder in models.DECODERS:
-        model = models.build(encoder, 3, None, names, decoder=decoder, refinement=1)
+        model = models.build(encoder, 3, low_level_features=names, decoder=decoder)
         parts = {"backbone", "ASPP", "head", *(f"fusion of {name}" for name in names)}
         assert set(flops.table(model, (64, 64))) == parts
 

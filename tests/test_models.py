@@ -71,22 +71,6 @@ def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
     np.testing.assert_array_equal(reached, expected)
 
 
-@pytest.mark.parametrize("decoder", models.DECODERS)
-def test_with_refinement_the_last_1x1_sees_neighbours(decoder):
-    last = {"dupsampling": "compressed", "bilinear": "scores"}[decoder]
-    reached = {}
-    for count in range(3):
-        network = {**SMALL, "low_level_features": (), "decoder": decoder}
-        model = models.build(**network, refinement=count)
-        feature = model.get_layer("aspp_projection_relu").output
-        part = keras.Model(feature, model.get_layer(last).output)
-        x = np.ones((2, 7, 7, 256), "float32")
-        x[1, 3, 3] += np.random.default_rng(0).uniform(size=256)
-        without, with_one = run(part, x)
-        reached[count] = (np.abs(with_one - without).max(-1) > 0).sum()
-    assert reached == {0: 1, 1: 9, 2: 25}
-
-
 def test_the_projection_decides_the_channels_and_sits_in_the_model(tmp_path):
     given = fitted(channels=8)
     path = tmp_path / "projection.npz"
@@ -219,7 +203,6 @@ def test_a_network_starts_as_bilinear_upsampling():
         ({"decoder": "fcn"}, "decoder='fcn'; it must be one of"),
         ({"downsample": "max"}, "downsample='max'; it must be one of .*'convolution'"),
         ({"low_level_channels": 0}, "low_level_channels=0; it must be at least 1"),
-        ({"refinement": -1}, "refinement=-1; it must be at least 0"),
         ({"initializer": "ones"}, "initializer='ones'; it must be one of .*'nearest'"),
         ({"initializer": "bilinear"}, "initializer='bilinear' needs a LabelProjection"),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),

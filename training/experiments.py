@@ -190,14 +190,6 @@ TABLES = {
         | strides(TABLE_1)
         | {
             "interpolated32_fixed": INTERPOLATED32_FIXED,
-            "bilinear32_refined": Row(
-                "bilinear, output stride 32, one more 3x3",
-                "output_stride=32 decoder=bilinear refinement=1",
-            ),
-            "nearest32_fixed_refined": Row(
-                f"{NEAREST32_FIXED.label}, one more 3x3",
-                f"{NEAREST32_FIXED.overrides} refinement=1",
-            ),
             "nearest32_fixed_crop256": Row(
                 f"{NEAREST32_FIXED.label}, crops of 256",
                 f"{NEAREST32_FIXED.overrides} crop_size=256,256",

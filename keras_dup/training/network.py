@@ -16,7 +16,7 @@ from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchN
 from keras_dup.training.recipe import weights_of
 
 # how the names of ASPP, decoder and label encoder begin
-NEW_LAYERS = ("aspp", "fuse_", "refine_", "compressed", "scores", upper_bound.NAME)
+NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
 
 
 def network(recipe, projection=None):
@@ -47,7 +47,6 @@ def _built(recipe, projection):
         temperature=recipe.temperature,
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,
-        refinement=recipe.refinement,
         initializer=recipe.initializer,
     )
 

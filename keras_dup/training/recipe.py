@@ -55,7 +55,6 @@ class Recipe:
     channels: int = 64
     downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
     low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
-    refinement: int = 0  # separable 3x3 convolutions before the last 1x1, in either decoder
     initializer: str = "glorot_uniform"  # of DUpsampling, or "nearest", "bilinear"
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
