@@ -40,7 +40,7 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["crop_size"] == [48, 40] and recipe["weights"] == "imagenet"
     assert recipe["backbone_rate"] == 0.2 and not recipe["train_temperature"]
-    assert (recipe["initializer"], recipe["temperature"]) == ("nearest", 1 / 16)
+    assert (recipe["initializer"], recipe["temperature"]) == ("bilinear", 1 / 16)
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2, "every tenth is kept to validate on"
     assert (run / "projection.npz").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_dup.cli import options
 
-# as the network that the package has was trained, with pictures of its size
+# rates and steps of the network that the package has, with pictures of its size
 _DEFAULTS = {
     "backbone": "efficientnet_lite0",
     "batch_size": 8,
@@ -109,7 +109,7 @@ def _completed(recipe, given):
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
         known["backbone_rate"] = 0.2  # it keeps what it knows
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
-        known |= {"initializer": "nearest", "temperature": 1 / recipe.output_stride}
+        known |= {"initializer": "bilinear", "temperature": 1 / recipe.output_stride}
         known["train_temperature"] = False
     if "crop_size" not in given:
         train_data, _ = datasets(recipe)
