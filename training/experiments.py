@@ -161,17 +161,23 @@ TABLES = {
         "larger rate of the new layers for it. Of the frequent classes the two have nearly the "
         "same IoU at the better rate of each; cars and potted plants are what bilinear finds and "
         "DUpsampling from the paper's start does not, with W of balanced classes neither. "
-        "The first rows go from bilinear to DUpsampling in steps, at one rate: a W of windows of "
-        "one class, which repeats class scores over their windows; the fitted W in its place, "
-        "started so that it repeats them too, T = 1/32 throughout; the paper's start, a last "
-        "convolution drawn at random and a T that learns, from 1. The last of these steps costs "
-        "the most: from there cars and potted plants are not learned in so many steps. "
+        "The first rows go from bilinear to DUpsampling in steps, at one rate: the fitted W, with "
+        "class scores that are interpolated in its windows, as bilinear upsampling does, beside "
+        "the last convolution, T = 1/32 throughout; a W of windows of one class, which repeats "
+        "class scores over their windows; the fitted W in its place, started so that it repeats "
+        "them too; the paper's start, a last convolution drawn at random and a T that learns, "
+        "from 1. The last of these steps costs the most: from there cars and potted plants are not "
+        "learned in so many steps. What the others cost is interpolation: a window is made of one "
+        "feature alone, which cannot tell what the next one scores, and what is trained on the "
+        "features of a network as they are tells the same. Crops of 256, whole windows, in place "
+        "of 257, where every fifth feature lies beyond the crop, are not what helps. "
         "What the features of the encoder know is nearly the same in all of them. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         f"{ANIMALS} steps=1350 steps_per_epoch=270",
         {"bilinear32": strides(TABLE_1)["bilinear32"]}
         | {
+            "interpolated32_fixed": INTERPOLATED32_FIXED,
             "one_class32": Row(
                 "nearest-neighbour, stride 32: W of windows of one class, T = 1/32",
                 f"output_stride=32 {NEAREST32} train_temperature=false projection=nearest "
@@ -189,7 +195,6 @@ TABLES = {
         }
         | strides(TABLE_1)
         | {
-            "interpolated32_fixed": INTERPOLATED32_FIXED,
             "nearest32_fixed_crop256": Row(
                 f"{NEAREST32_FIXED.label}, crops of 256",
                 f"{NEAREST32_FIXED.overrides} crop_size=256,256",
