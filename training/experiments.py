@@ -131,6 +131,10 @@ TABLES = {
                 f"{NEAREST32_FIXED.label}, rate 0.02, of the encoder 0.004",
                 f"{NEAREST32_FIXED.overrides} learning_rate=0.02 backbone_rate=0.2",
             ),
+            "interpolated32_fixed_rate0.035": Row(
+                f"{INTERPOLATED32_FIXED.label}, rate 0.035",
+                f"{INTERPOLATED32_FIXED.overrides} learning_rate=0.035",
+            ),
             "nearest32_fixed_encoder0.014": Row(
                 f"{NEAREST32_FIXED.label}, rate of the encoder 0.014",
                 f"{NEAREST32_FIXED.overrides} backbone_rate=0.2",
