@@ -175,7 +175,7 @@ TABLES = {
         "learned in so many steps. What the others cost is interpolation: a window is made of one "
         "feature alone, which cannot tell what the next one scores, and what is trained on the "
         "features of a network as they are tells the same. Crops of 256, whole windows, in place "
-        "of 257, where every fifth feature lies beyond the crop, are not what helps. "
+        "of 257, where every fifth feature lies beyond the crop, do not lower the loss. "
         "What the features of the encoder know is nearly the same in all of them. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
