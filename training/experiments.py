@@ -176,7 +176,7 @@ TABLES = {
         "feature alone, which cannot tell what the next one scores, and what is trained on the "
         "features of a network as they are tells the same. Crops of 256, whole windows, in place "
         "of 257, where every fifth feature lies beyond the crop, do not lower the loss. "
-        "What the features of the encoder know is nearly the same in all of them. "
+        "What the features of the encoder know is nearly the same in all that were probed. "
         "The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         f"{ANIMALS} steps=1350 steps_per_epoch=270",

@@ -125,16 +125,15 @@ def measure(head, features, labels):
 
 def main(arguments=None):
     arguments, command = parse(__doc__, "head_probe", arguments)
-    found, fitted = [], None
+    found = []
     for row in arguments.rows:
         for seed in arguments.seeds:
             recipe = recipe_of(arguments.table, row, seed)
             model = models.load(finished_run(arguments.table, row, seed) / "model.keras")
             train_data, val = datasets(recipe)
             ratio = recipe.output_stride
-            if fitted is None:
-                shape = recipe.num_classes, ratio, CHANNELS
-                fitted = projection.fit(train_data.label_maps(), *shape, verbose=True)
+            shape = recipe.num_classes, ratio, CHANNELS
+            fitted = projection.fit(train_data.label_maps(), *shape, verbose=True)
             every = max(1, len(train_data) // TRAIN)
             splits = (train_data, range(0, len(train_data), every)[:TRAIN]), (val, range(len(val)))
             sides = [n for d, chosen in splits for i in chosen for n in d.label_map(i).shape]
