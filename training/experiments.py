@@ -131,6 +131,10 @@ TABLES = {
                 f"{NEAREST32_FIXED.label}, rate 0.02, of the encoder 0.004",
                 f"{NEAREST32_FIXED.overrides} learning_rate=0.02 backbone_rate=0.2",
             ),
+            "bilinear32_rate0.035": Row(
+                "bilinear, output stride 32, rate 0.035",
+                "output_stride=32 decoder=bilinear learning_rate=0.035",
+            ),
             "interpolated32_fixed_rate0.035": Row(
                 f"{INTERPOLATED32_FIXED.label}, rate 0.035",
                 f"{INTERPOLATED32_FIXED.overrides} learning_rate=0.035",
