@@ -77,6 +77,10 @@ INTERPOLATED32_FIXED = Row(
     "DUpsampling, stride 32, bilinear at first, T = 1/32",
     f"{NEAREST32_FIXED.overrides} initializer=bilinear",
 )
+INTERPOLATED32_BALANCED = Row(
+    "DUpsampling, classes balanced, bilinear at first, T = 1/32",
+    f"{INTERPOLATED32_FIXED.overrides} class_balance=0.25",
+)
 DECODERS = {
     "b2u2c3": Row("b2u2c3", "", 74.03),
     "channels256": Row("b2u2c3 to 256 channels", "low_level_channels=256"),
@@ -139,6 +143,11 @@ TABLES = {
                 f"{INTERPOLATED32_FIXED.label}, rate 0.035",
                 f"{INTERPOLATED32_FIXED.overrides} learning_rate=0.035",
             ),
+            "interpolated32_balanced": INTERPOLATED32_BALANCED,
+            "interpolated32_balanced_rate0.035": Row(
+                f"{INTERPOLATED32_BALANCED.label}, rate 0.035",
+                f"{INTERPOLATED32_BALANCED.overrides} learning_rate=0.035",
+            ),
             "nearest32_fixed_encoder0.014": Row(
                 f"{NEAREST32_FIXED.label}, rate of the encoder 0.014",
                 f"{NEAREST32_FIXED.overrides} backbone_rate=0.2",
@@ -160,7 +169,12 @@ TABLES = {
         "animals, ends behind the paper's here, with one seed; why has not been looked for.",
         "camvid_efficientnet_lite0",
         "low_level_features= steps=2700 steps_per_epoch=270",
-        strides(TABLE_1) | BALANCED | {"interpolated32_fixed": INTERPOLATED32_FIXED},
+        strides(TABLE_1)
+        | BALANCED
+        | {
+            "interpolated32_fixed": INTERPOLATED32_FIXED,
+            "interpolated32_balanced": INTERPOLATED32_BALANCED,
+        },
     ),
     "animals_stride": Table(
         "Table 1, photographs: animals of PASCAL VOC, the encoder at a smaller rate",
@@ -187,6 +201,7 @@ TABLES = {
         {"bilinear32": strides(TABLE_1)["bilinear32"]}
         | {
             "interpolated32_fixed": INTERPOLATED32_FIXED,
+            "interpolated32_balanced": INTERPOLATED32_BALANCED,
             "one_class32": Row(
                 "nearest-neighbour, stride 32: W of windows of one class, T = 1/32",
                 f"output_stride=32 {NEAREST32} train_temperature=false projection=nearest "
