@@ -108,14 +108,17 @@ def test_balanced_classes_keep_more_of_a_rare_one():
         row, column = rng.integers(0, 60, 2)
         label_map[row : row + 4, column : column + 4] = 3  # 0.2 % of the pixels
     shape = {"num_classes": 5, "ratio": 8, "channels": 24}  # class 4 never occurs
-    recall, accuracy = [], []
+    recall, accuracy, ramps = [], [], []
     for balance in (0, 0.25):
         found = projection.fit(maps, **shape, class_balance=balance)
         rebuilt = [found.reconstruct(found.compress(label_map)).argmax(-1) for label_map in maps]
         right = np.stack(rebuilt) == maps
         recall.append(right[maps == 3].mean())
         accuracy.append(right.mean())
+        ramps.append(found.class_ramps)
     assert recall[0] < 0.1 < 0.8 < recall[1]
+    assert ramps[0][3] < 0.1 < 0.3 < ramps[1][3]
+    assert min(ramps[0][:3]) > 0.85 and ramps[1][4] == pytest.approx(0, abs=1e-9)
     assert min(accuracy) > 0.995
 
 
@@ -279,6 +282,20 @@ def test_nearest_rebuilds_windows_of_one_class_and_the_shares_of_others():
     np.testing.assert_allclose(rebuilt[:, :4], np.broadcast_to([1, 0, 0], (4, 4, 3)), atol=1e-6)
     np.testing.assert_allclose(rebuilt[:, 4:], np.broadcast_to([0, 1 / 4, 3 / 4], (4, 4, 3)))
     np.testing.assert_allclose(nearest.matrix @ nearest.matrix.T, np.eye(3), atol=1e-6)
+
+
+def test_ramps_of_a_class_are_held_as_far_as_w_spans_them():
+    np.testing.assert_allclose(projection.nearest(3, ratio=4).class_ramps, 0, atol=1e-9)
+    rng = np.random.default_rng(4)
+    maps = [rng.integers(0, 3, (2, 2)) for _ in range(200)]
+    everything = fit(maps, num_classes=3, ratio=2, channels=8)
+    np.testing.assert_allclose(everything.class_ramps, 1, atol=1e-6)
+    # class 0 rises to the right where 1 falls: half of either's ramps, in one of two directions
+    row = np.tile([-3, -1, 1, 3], (4, 1)) / np.sqrt(80)
+    matrix = np.stack([row, -row, 0 * row], -1).reshape(1, -1) / np.sqrt(2)
+    mean = np.full(48, 1 / 3, np.float32)
+    one = projection.LabelProjection(matrix.astype(np.float32), mean, np.ones(1), 3, ratio=4)
+    np.testing.assert_allclose(one.class_ramps, [3 / 8, 3 / 8, 0], atol=1e-6)
 
 
 def test_a_saved_projection_loads_equal(tmp_path, fitted):

@@ -4,9 +4,12 @@
 
 The val label maps of the data in $KERAS_DUP_DATA, brought down and up again by nearest neighbour,
 by averaging and bilinear interpolation, and by W of 64 channels, fitted to those of train, as the
-paper has it and with balanced classes. Writes training/results/label_bounds.json, of which
-`python -m training.results` makes a table.
+paper has it and with balanced classes; and how much of the ramps of each class that W holds, see
+`LabelProjection.class_ramps`. Writes training/results/label_bounds.json, of which
+`python -m training.results` makes tables.
 """
+
+import numpy as np
 
 from keras_dup import data, evaluation, projection, training
 from keras_dup.projection import report
@@ -25,28 +28,31 @@ BALANCES = {f"W, {CHANNELS} channels": 0, f"W, {CHANNELS} channels, classes bala
 
 
 def bounds(train, val, stride):
-    """{way of upsampling: {class: IoU, None where val has no pixel of it}}."""
+    """{way of upsampling: {class: IoU}} and {W: {class: ramps}}; None where val has no pixel."""
     labels = {"num_classes": train.num_classes, "ignore_class": data.VOID, "verbose": True}
     counts = projection.count_windows(train.label_maps(), ratio=stride, **labels)
-    val_maps, ways = list(val.label_maps()), {}
+    val_maps, ways, ramps = list(val.label_maps()), {}, {}
     for way, balance in BALANCES.items():
         shape = {"ratio": stride, "channels": CHANNELS, "class_balance": balance}
         fitted = projection.fit_counts(counts, **shape, **labels)
         measured = report.measure(fitted, val_maps, verbose=True)
-        ways = {**measured.resampled, **ways, way: measured.ious[-1]}
-    return {way: evaluation.named(ious, val.class_names) for way, ious in ways.items()}
+        ious = measured.ious[-1]
+        ways = {**measured.resampled, **ways, way: ious}
+        ramps[way] = np.where(np.isnan(ious), np.nan, fitted.class_ramps)
+    names = val.class_names
+    return [{way: evaluation.named(x, names) for way, x in rows.items()} for rows in (ways, ramps)]
 
 
 def main():
-    rows = {}
+    rows, ramps = {}, {}
     for name, recipe in RECIPES.items():
         splits = datasets(training.load(HERE / f"recipes/{recipe}.py"))
         for stride in STRIDES:
-            for way, iou in bounds(*splits, stride).items():
-                rows[f"{name}, stride {stride}, {way}"] = iou
+            for table, found in zip((rows, ramps), bounds(*splits, stride), strict=True):
+                table |= {f"{name}, stride {stride}, {way}": x for way, x in found.items()}
     path = RESULTS / "label_bounds.json"
     command = "python -m training.label_bounds"
-    write_json({"command": command, "rows": rows, "run": provenance()}, path)
+    write_json({"command": command, "rows": rows, "ramps": ramps, "run": provenance()}, path)
     print(path)
 
 

@@ -27,6 +27,9 @@ Val label maps brought down and up again, mIoU and IoU by class in %: by the lab
 each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
 train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need
 not be shares."""
+RAMPS_TEXT = """\
+How much W holds, in %, of scores of a class that rise linearly over a window, which is what
+bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
 
 
 def main():
@@ -70,16 +73,23 @@ def label_bounds():
     """What `training.label_bounds` measured."""
     found = json.loads(BOUNDS.read_text())
     lines = ["## What the stride leaves of the labels", "", BOUNDS_TEXT]
-    names = None
-    for row, ious in found["rows"].items():
-        ious = {name: iou for name, iou in ious.items() if iou is not None}
-        if names != list(ious):
-            names = list(ious)
-            lines += ["", f"| | mIoU | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-        cells = [f"{100 * x:.1f}" for x in (statistics.mean(ious.values()), *ious.values())]
-        lines.append(f"| {' | '.join([row, *cells])} |")
+    lines += _by_class(found["rows"], "mIoU")
+    lines += ["", RAMPS_TEXT, *_by_class(found["ramps"], "mean")]
     lines += ["", "```sh", found["command"], "```", "", _where({"runs": [found["run"]]}), ""]
     return "\n".join(lines)
+
+
+def _by_class(rows, mean):
+    """A table for each of the photograph sets: numbers by class, without those that are None."""
+    lines, names = [], None
+    for row, numbers in rows.items():
+        numbers = {name: x for name, x in numbers.items() if x is not None}
+        if names != list(numbers):
+            names = list(numbers)
+            lines += ["", f"| | {mean} | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+        cells = [f"{100 * x:.1f}" for x in (statistics.mean(numbers.values()), *numbers.values())]
+        lines.append(f"| {' | '.join([row, *cells])} |")
+    return lines
 
 
 def peer():

@@ -141,6 +141,25 @@ class LabelProjection(_LabelTransform):
         """(C,), each class's share of the pixels, void filled in, that W was fitted to."""
         return self.mean.reshape(-1, self.num_classes).mean(0)
 
+    @property
+    def class_ramps(self):
+        """(C,), 0..1: how much W holds of scores of a class that rise linearly over a window.
+
+        Such are what bilinear interpolation adds to constant scores. Where it is near 0 W cannot
+        interpolate the class, whatever the convolution before it gives; classes that are rare, or
+        always fill little of a window, come to it first. The mean of ramps along rows and columns,
+        as shares of their squared norm, less that of the mean over the classes that occur, which
+        no softmax sees.
+        """
+        places = (np.arange(self.ratio) + 0.5) / self.ratio - 0.5
+        ramps = np.stack(np.broadcast_arrays(places, places[:, None])).reshape(2, -1)
+        ramps /= max(np.linalg.norm(ramps[0]), 1e-12)  # a window of one pixel has none
+        basis = np.linalg.qr(self.matrix.T)[0].T  # of "sgd" the rows are not orthonormal
+        basis = basis.reshape(len(basis), -1, self.num_classes)
+        held = np.einsum("cpk,dp->dck", basis, ramps)
+        present = max(2, np.count_nonzero(self.class_shares))
+        return (held**2).sum(1).mean(0) / (1 - 1 / present)
+
     def first(self, channels):
         """The projection of the first rows alone, which of method "pca" is that of so many."""
         names = ("matrix", "explained_variance_ratio", "compression")
