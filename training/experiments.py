@@ -81,6 +81,10 @@ INTERPOLATED32_BALANCED = Row(
     "DUpsampling, classes balanced, bilinear at first, T = 1/32",
     f"{INTERPOLATED32_FIXED.overrides} class_balance=0.25",
 )
+INTERPOLATED32_BALANCED_HALF = Row(
+    f"{INTERPOLATED32_BALANCED.label}, rate 0.035",
+    f"{INTERPOLATED32_BALANCED.overrides} learning_rate=0.035",
+)
 DECODERS = {
     "b2u2c3": Row("b2u2c3", "", 74.03),
     "channels256": Row("b2u2c3 to 256 channels", "low_level_channels=256"),
@@ -144,10 +148,7 @@ TABLES = {
                 f"{INTERPOLATED32_FIXED.overrides} learning_rate=0.035",
             ),
             "interpolated32_balanced": INTERPOLATED32_BALANCED,
-            "interpolated32_balanced_rate0.035": Row(
-                f"{INTERPOLATED32_BALANCED.label}, rate 0.035",
-                f"{INTERPOLATED32_BALANCED.overrides} learning_rate=0.035",
-            ),
+            "interpolated32_balanced_rate0.035": INTERPOLATED32_BALANCED_HALF,
             "nearest32_fixed_encoder0.014": Row(
                 f"{NEAREST32_FIXED.label}, rate of the encoder 0.014",
                 f"{NEAREST32_FIXED.overrides} backbone_rate=0.2",
@@ -174,6 +175,7 @@ TABLES = {
         | {
             "interpolated32_fixed": INTERPOLATED32_FIXED,
             "interpolated32_balanced": INTERPOLATED32_BALANCED,
+            "interpolated32_balanced_rate0.035": INTERPOLATED32_BALANCED_HALF,
         },
     ),
     "animals_stride": Table(
