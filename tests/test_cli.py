@@ -201,6 +201,10 @@ def test_fit_prints_and_draws_what_is_rebuilt_against_channels(masks, capsys):
     assert len(shares) == 7 and sum(shares) == pytest.approx(100, abs=0.05)
     np.testing.assert_allclose(weights, (np.median(shares) / shares) ** 0.5, atol=0.02)
     assert [line.split()[0] for line in lines[3:8]] == ["channels", "4", "5", "nearest", "bilinear"]
+    flat = re.fullmatch(
+        r"of scores .* in (\d) classes: ([a-g] \d+ %(, )?)+; a class_bal.*", lines[9]
+    )
+    assert flat and int(flat[1]) == lines[9].count("%")
     assert "w.png" in lines[8] and (masks.parent / "w.png").stat().st_size > 10_000
     assert "4/4" in progress and "label maps/s" in progress
     (masks.parent / "classes.txt").write_text("a\nb")

@@ -78,6 +78,9 @@ def _run(arguments):
         print(f"{path.with_suffix('.png')}: the same as a picture, and class by class")
     except ImportError as error:  # Matplotlib is an extra, and the projection is there
         print(error)
+    flat = report.flat_classes(fitted, class_names)
+    if flat:
+        print(flat)
     kind = "other" if arguments.val_names else "of these"
     print(f"reconstruction of {found.label_maps} {kind} label maps: mIoU {100 * found.miou:.3f} %")
 

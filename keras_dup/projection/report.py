@@ -38,6 +38,27 @@ def measure(projection, label_maps, **options):
     )
 
 
+def flat_classes(projection, class_names=None):
+    """A line on the classes whose scores W can hardly interpolate; None where there are none.
+
+    These are the classes of which `projection.class_ramps` is under a half. Networks lose them
+    first.
+    """
+    names = class_names or range(projection.num_classes)
+    shares = projection.class_shares, projection.class_ramps
+    flat = [
+        f"{name} {100 * ramps:.0f} %"
+        for name, share, ramps in zip(names, *shares, strict=True)
+        if share > 0 and ramps < 0.5
+    ]
+    if not flat:
+        return None
+    return (
+        f"of scores that rise over a window W holds little in {len(flat)} classes: "
+        f"{', '.join(flat)}; a class_balance of 0.25 or more channels hold more"
+    )
+
+
 @dataclasses.dataclass
 class Report:
     """Attributes: ratio; label_maps, how many were measured; variance (C~,), explained by each

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_dup import data, evaluation, flops, pictures, projection
 from keras_dup.models import load_projection
+from keras_dup.projection.report import flat_classes
 from keras_dup.training import callbacks, distribution, upper_bound
 from keras_dup.training.network import network, regressing, trained
 from keras_dup.training.recipe import Recipe, datasets
@@ -234,6 +235,9 @@ def _projection(recipe, train_data, output):
         fitted.save(path)
         explained = 100 * fitted.explained_variance_ratio.sum()
         print(f"{path}: {recipe.channels} channels, {explained:.2f} % of the labels' variance")
+        flat = flat_classes(fitted, recipe.class_names)
+        if flat:
+            print(flat)
     return projection.load(path)
 
 
