@@ -166,7 +166,7 @@ def test_a_probe_finds_what_a_feature_knows_and_nothing_in_one_that_is_the_same_
 def head(kind, size, start):
     fitted = projection.nearest(3, 8)
     found = head_probe.Head(kind, size, start, fitted, (4, 5, 3))
-    found.kernel[size // 2, size // 2].assign(np.eye(3))
+    found.kernel[size // 2, size // 2, :, :3].assign(np.eye(3))
     return found
 
 
@@ -183,6 +183,10 @@ def test_heads_upsample_around_the_places_of_the_features(start):
     np.testing.assert_allclose(found[:, start::8, start::8], x, atol=1e-6)
     np.testing.assert_allclose(found[0, start + 2, start], 0.75 * x[0, 0, 0] + 0.25 * x[0, 1, 0])
     np.testing.assert_allclose(found[0, -1, -1], x[0, -1, -1], atol=1e-6)
+    both = head("interpolated + W", 1, start)
+    both.kernel.assign(np.hstack([0.5 * np.eye(3), 2 * np.eye(3)])[None, None])
+    wanted = 0.5 * found + 2 * head("W", 1, start)(x).numpy()
+    np.testing.assert_allclose(both(x).numpy(), wanted, atol=1e-5)
 
 
 def test_a_head_learns_what_its_features_hold():
@@ -233,6 +237,11 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     monkeypatch.setattr(head_probe, "features_of", lambda *_: features_and_labels())  # nor ASPP
     monkeypatch.setattr(head_probe, "CHANNELS", 2)
     head_probe.main(["tiny", "--rows", "stride16"])
+    measured = json.loads((tiny / "results/tiny/heads.json").read_text())["rows"]
+    assert len(measured) == 2 * len(head_probe.KINDS)
+    monkeypatch.setattr(head_probe, "measured_on", None)  # what stands there is not measured again
+    head_probe.main(["tiny", "--rows", "stride16"])
+    assert json.loads((tiny / "results/tiny/heads.json").read_text())["rows"] == measured
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
@@ -244,10 +253,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "| before the training |  | 0.250 |" in page
-    heads = of_disc[-6:]
-    del of_disc[-6:]
+    heads = of_disc[-8:]
+    del of_disc[-8:]
     assert of_disc.pop() == "| DUpsampling, output stride 16 | 0 | 0.250 |"
-    assert [of.split("|")[4].strip() for of in heads] == [*["1 x 1"] * 3, *["3 x 3"] * 3]
+    assert [of.split("|")[4].strip() for of in heads] == [*["1 x 1"] * 4, *["3 x 3"] * 4]
     of_edges = [of_disc.pop(), of_disc.pop()][::-1]
     assert [of.split("|")[2].strip() for of in of_edges] == ["train", "val"]
     of_priors = of_disc.pop()
