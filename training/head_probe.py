@@ -160,19 +160,18 @@ def main(arguments=None):
     path = RESULTS / arguments.table / "heads.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
     keys = "row", "seed", "size", "head"
-    before = {tuple(one[key] for key in keys): one for one in before}
-    found = []
-    for row, seed in itertools.product(arguments.rows, arguments.seeds):
-        heads = list(itertools.product([row], [seed], (1, 3), KINDS))
-        if any(key not in before for key in heads):
+    found = {tuple(one[key] for key in keys): one for one in before}
+    heads = list(itertools.product(arguments.rows, arguments.seeds, (1, 3), KINDS))
+    for (row, seed), several in itertools.groupby(heads, lambda head: head[:2]):
+        missing = [head for head in several if head not in found]
+        if missing:
             fitted, *measured = measured_on(arguments.table, row, seed)
-        for key in heads:
-            if key not in before:
-                one = dict(zip(keys, key, strict=True))
-                before[key] = one | probe(fitted, *measured, **one)
-                print(*before[key].values(), flush=True)
-            found.append(before[key])
-            result = {"command": command, "pictures": TRAIN, "rows": found, "run": provenance()}
+        for head in missing:
+            one = dict(zip(keys, head, strict=True))
+            found[head] = one | probe(fitted, *measured, **one)
+            print(*found[head].values(), flush=True)
+            rows = [found[head] for head in heads if head in found]
+            result = {"command": command, "pictures": TRAIN, "rows": rows, "run": provenance()}
             write_json(result, path)
     print(path)
 
