@@ -122,7 +122,7 @@ TABLES = {
         "heads. The rates of the animals are too small for so few steps here, with both decoders. "
         "From the bilinear start DUpsampling is level with bilinear where classes are balanced in "
         "W, at both rates; where they are not, at the one rate tried, it finds fewer bicyclists. "
-        "Signs it loses either way. On features "
+        "On features "
         "as they are W alone is behind interpolation, and beside it lowers the loss on train and "
         "brings nothing on val; the features of a network trained with W are no different. "
         "900 steps are too few at any rate: see the next table. The paper's figures are of PASCAL "
