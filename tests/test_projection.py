@@ -286,6 +286,7 @@ def test_nearest_rebuilds_windows_of_one_class_and_the_shares_of_others():
 
 def test_ramps_of_a_class_are_held_as_far_as_w_spans_them():
     np.testing.assert_allclose(projection.nearest(3, ratio=4).class_ramps, 0, atol=1e-9)
+    np.testing.assert_array_equal(projection.nearest(3, ratio=1).class_ramps, 1)
     rng = np.random.default_rng(4)
     maps = [rng.integers(0, 3, (2, 2)) for _ in range(200)]
     everything = fit(maps, num_classes=3, ratio=2, channels=8)

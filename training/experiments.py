@@ -172,8 +172,8 @@ TABLES = {
         "table below. W of balanced classes, `projection.fit(class_balance=0.25)`, holds more "
         "of the bicyclists that fill little of a window, and the networks find more of them "
         "with both seeds, but mIoU stays within the spread. The bilinear start ends behind the "
-        "paper's at 0.07, and level with bilinear at half the rate and with W of balanced "
-        "classes, with one seed; which of the two it is has not been taken apart. Of the scores of "
+        "paper's at 0.07, less so at half the rate and with W of balanced classes, with one "
+        "seed; which of the two it is has not been taken apart at this length. Of the scores of "
         "bicyclists the paper's W interpolates a third, see what the stride leaves of the labels, "
         "below.",
         "camvid_efficientnet_lite0",
@@ -254,7 +254,7 @@ TABLES = {
         "as long",
         "From the nearest-neighbour start DUpsampling gains by the longer training what bilinear "
         "does and stays behind it, on val at the edges of the labels and far from them. From the "
-        "bilinear start it has the higher pixel accuracy, and IoU of cats, cows, dogs and sheep, "
+        "bilinear start it has bilinear's pixel accuracy, finds cats, cows, dogs and sheep better "
         "and loses cars, potted plants and monitors, of whose scores the W of 64 channels "
         "interpolates nothing (see what the stride leaves of the labels, below); monitors it does "
         "not lose from the nearest-neighbour start, with the same W. mIoU goes "

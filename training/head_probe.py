@@ -8,7 +8,7 @@ to class scores that are repeated over their windows, to class scores that are i
 C~ for a W of 64 channels, fitted to the labels of train, and to the last two, added; each from a
 feature alone and from 3 x 3. Writes training/results/TABLE/heads.json, which training/RESULTS.md
 shows: cross-entropy on these pictures, mIoU and pixel accuracy on val. What stands there already is
-not measured again.
+not measured again; delete the file to measure anew.
 """
 
 import itertools

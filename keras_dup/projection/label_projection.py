@@ -149,11 +149,13 @@ class LabelProjection(_LabelTransform):
         interpolate the class, whatever the convolution before it gives; classes that are rare, or
         always fill little of a window, come to it first. The mean of ramps along rows and columns,
         as shares of their squared norm, less that of the mean over the classes that occur, which
-        no softmax sees.
+        no softmax sees. 1 at ratio 1, where there is nothing to interpolate.
         """
+        if self.ratio == 1:
+            return np.ones(self.num_classes)
         places = (np.arange(self.ratio) + 0.5) / self.ratio - 0.5
         ramps = np.stack(np.broadcast_arrays(places, places[:, None])).reshape(2, -1)
-        ramps /= max(np.linalg.norm(ramps[0]), 1e-12)  # a window of one pixel has none
+        ramps /= np.linalg.norm(ramps[0])
         basis = np.linalg.qr(self.matrix.T)[0].T  # of "sgd" the rows are not orthonormal
         basis = basis.reshape(len(basis), -1, self.num_classes)
         held = np.einsum("cpk,dp->dck", basis, ramps)

@@ -41,8 +41,7 @@ def measure(projection, label_maps, **options):
 def flat_classes(projection, class_names=None):
     """A line on the classes whose scores W can hardly interpolate; None where there are none.
 
-    These are the classes of which `projection.class_ramps` is under a half. Networks lose them
-    first.
+    These are the classes of which `projection.class_ramps` is under a half.
     """
     names = class_names or range(projection.num_classes)
     shares = projection.class_shares, projection.class_ramps
