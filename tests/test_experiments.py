@@ -18,6 +18,7 @@ from training import (
     feature_probe,
     head_probe,
     one_class,
+    picture_probe,
     results,
 )
 from training.experiments import Row, Table
@@ -37,7 +38,7 @@ def tiny(tmp_path, monkeypatch):
     tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
     for module in (experiments, results, compare_rows):
         monkeypatch.setattr(module, "TABLES", tables)
-    measuring = one_class, class_priors, edges, feature_probe, head_probe
+    measuring = one_class, class_priors, edges, feature_probe, head_probe, picture_probe
     for module in (experiments, results, compare_rows, *measuring):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
@@ -197,8 +198,9 @@ def test_a_head_learns_what_its_features_hold():
     features = np.eye(3, dtype="float32")[classes] * 100
     found = head("W", 1, 4)
     found.kernel.assign(0 * found.kernel)
-    first = head_probe.train(found, features, labels, seed=0)
-    assert first < 0.2 and head_probe.measure(found, features, labels)["miou"] == 1
+    head_probe.train(found, features, labels, seed=0)
+    assert head_probe.cross_entropy(found, features, labels) < 0.2
+    assert head_probe.measure(found, features, labels)["miou"] == 1
 
 
 def features_and_labels():
@@ -239,6 +241,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     head_probe.main(["tiny", "--rows", "stride16"])
     measured = json.loads((tiny / "results/tiny/heads.json").read_text())["rows"]
     assert len(measured) == 2 * len(head_probe.KINDS)
+    monkeypatch.setattr(picture_probe, "STEPS", 1)
+    picture_probe.main(["tiny", "--rows", "stride16"])
+    by_pictures = json.loads((tiny / "results/tiny/pictures.json").read_text())["rows"]
+    assert [one["pictures"] for one in by_pictures] == [1, 1, 1, 1, 4, 4, 8, 8]
     monkeypatch.setattr(head_probe, "measured_on", None)  # what stands there is not measured again
     head_probe.main(["tiny", "--rows", "stride16"])
     assert json.loads((tiny / "results/tiny/heads.json").read_text())["rows"] == measured
@@ -253,8 +259,9 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "| before the training |  | 0.250 |" in page
-    heads = of_disc[-8:]
-    del of_disc[-8:]
+    heads, of_pictures = of_disc[-16:-8], of_disc[-8:]
+    del of_disc[-16:]
+    assert [of.split("|")[4].strip() for of in of_pictures] == 4 * list(picture_probe.KINDS)
     assert of_disc.pop() == "| DUpsampling, output stride 16 | 0 | 0.250 |"
     assert [of.split("|")[4].strip() for of in heads] == [*["1 x 1"] * 4, *["3 x 3"] * 4]
     of_edges = [of_disc.pop(), of_disc.pop()][::-1]

@@ -232,6 +232,10 @@ TABLES = {
         }
         | strides(TABLE_1)
         | {
+            "interpolated16_fixed": Row(
+                "DUpsampling, stride 16, bilinear at first, T = 1/16",
+                "output_stride=16 initializer=bilinear temperature=0.0625 train_temperature=false",
+            ),
             "nearest32_fixed_crop256": Row(
                 f"{NEAREST32_FIXED.label}, crops of 256",
                 f"{NEAREST32_FIXED.overrides} crop_size=256,256",

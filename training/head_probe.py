@@ -78,35 +78,40 @@ class Head:
         return found
 
 
-def train(head, features, labels, seed):
-    """Trains a head; the mean cross-entropy over `labels` at the end."""
-    batches = len(features) // BATCH
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * batches)
-    )
+def train(head, features, labels, seed, steps=None):
+    """Trains a head, for `EPOCHS` where there are no `steps`."""
+    batches = max(1, len(features) // BATCH)
+    steps = steps or EPOCHS * batches
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps))
     variables = [head.kernel, head.bias]
     optimizer.build(variables)
-
-    def losses(x, y):
-        valid, scores = y != VOID, head(x)
-        found = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(valid, y, 0), scores)
-        return tf.reduce_sum(tf.where(valid, found, 0.0)), tf.math.count_nonzero(valid)
 
     @tf.function
     def step(x, y):
         with tf.GradientTape() as tape:
-            total, count = losses(x, y)
+            total, count = losses(head, x, y)
             loss = total / tf.cast(count, "float32")
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
     rng = np.random.default_rng(seed)
-    for k in tqdm(range(EPOCHS * batches), unit=" steps"):
+    for k in tqdm(range(steps), unit=" steps"):
         if k % batches == 0:
             order = rng.permutation(len(features))
         chosen = order[k % batches * BATCH :][:BATCH]
         step(features[chosen], labels[chosen].astype("int32"))
-    parts = range(0, len(features), BATCH)
-    found = [losses(features[i : i + BATCH], labels[i : i + BATCH].astype("int32")) for i in parts]
+
+
+def losses(head, x, y):
+    """The cross-entropy of a batch's pixels, added up, and how many there are, without void."""
+    valid, scores = y != VOID, head(x)
+    found = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.where(valid, y, 0), scores)
+    return tf.reduce_sum(tf.where(valid, found, 0.0)), tf.math.count_nonzero(valid)
+
+
+def cross_entropy(head, features, labels):
+    """The mean over all pixels of `labels`."""
+    parts = [slice(i, i + BATCH) for i in range(0, len(features), BATCH)]
+    found = [losses(head, features[part], labels[part].astype("int32")) for part in parts]
     return float(sum(total for total, _ in found)) / float(sum(count for _, count in found))
 
 
@@ -133,47 +138,54 @@ def measure(head, features, labels):
     return {"miou": float(miou), "pixel_accuracy": float(np.trace(confusion) / confusion.sum())}
 
 
-def measured_on(table, row, seed):
-    """W, the place of the first feature, and features and labels of train and of val."""
+def measured_on(table, row, seed, count):
+    """W, the place of the first feature, features and labels of `count` of train, and of val."""
     recipe = recipe_of(table, row, seed)
     model = models.load(finished_run(table, row, seed) / "model.keras")
     train_data, val = datasets(recipe)
     ratio = recipe.output_stride
     shape = recipe.num_classes, ratio, CHANNELS
     fitted = projection.fit(train_data.label_maps(), *shape, verbose=True)
-    every = max(1, len(train_data) // TRAIN)
-    splits = (train_data, range(0, len(train_data), every)[:TRAIN]), (val, range(len(val)))
+    every = max(1, len(train_data) // count)
+    splits = (train_data, range(0, len(train_data), every)[:count]), (val, range(len(val)))
     sides = [n for d, chosen in splits for i in chosen for n in d.label_map(i).shape]
     positions = max(sides) // ratio + 1
     start = ratio // 2 if recipe.decoder == "dupsampling" else 0
     return fitted, start, *(features_of(model, *split, positions, ratio) for split in splits)
 
 
-def probe(fitted, start, ours, theirs, seed, size, head, **_):
+def probe(fitted, start, ours, theirs, seed, size, kind):
     """Trains a head on `ours`, the pictures of train, and measures it on `theirs`."""
-    trained = Head(head, size, start, fitted, ours[0].shape[1:])
-    return {"loss": train(trained, *ours, seed), **measure(trained, *theirs)}
+    head = Head(kind, size, start, fitted, ours[0].shape[1:])
+    train(head, *ours, seed)
+    return {"loss": cross_entropy(head, *ours), **measure(head, *theirs)}
+
+
+def measure_each(arguments, path, keys, heads, probe, count, **facts):
+    """Measures `heads`, tuples that begin with row and seed; writes `path` after each.
+
+    What stands there already is not measured again.
+    """
+    before = json.loads(path.read_text())["rows"] if path.exists() else []
+    found = {tuple(one[key] for key in keys): one for one in before}
+    for (row, seed), several in itertools.groupby(heads, lambda head: head[:2]):
+        missing = [head for head in several if head not in found]
+        if missing:
+            measured = measured_on(arguments.table, row, seed, count)
+        for head in missing:
+            found[head] = dict(zip(keys, head, strict=True)) | probe(*measured, *head[1:])
+            print(*found[head].values(), flush=True)
+            rows = [found[head] for head in heads if head in found]
+            write_json(facts | {"rows": rows, "run": provenance()}, path)
+    print(path)
 
 
 def main(arguments=None):
     arguments, command = parse(__doc__, "head_probe", arguments)
     path = RESULTS / arguments.table / "heads.json"
-    before = json.loads(path.read_text())["rows"] if path.exists() else []
-    keys = "row", "seed", "size", "head"
-    found = {tuple(one[key] for key in keys): one for one in before}
     heads = list(itertools.product(arguments.rows, arguments.seeds, (1, 3), KINDS))
-    for (row, seed), several in itertools.groupby(heads, lambda head: head[:2]):
-        missing = [head for head in several if head not in found]
-        if missing:
-            fitted, *measured = measured_on(arguments.table, row, seed)
-        for head in missing:
-            one = dict(zip(keys, head, strict=True))
-            found[head] = one | probe(fitted, *measured, **one)
-            print(*found[head].values(), flush=True)
-            rows = [found[head] for head in heads if head in found]
-            result = {"command": command, "pictures": TRAIN, "rows": rows, "run": provenance()}
-            write_json(result, path)
-    print(path)
+    keys = "row", "seed", "size", "head"
+    measure_each(arguments, path, keys, heads, probe, TRAIN, command=command, pictures=TRAIN)
 
 
 if __name__ == "__main__":

@@ -276,6 +276,21 @@ def _heads(table, found):
     return lines
 
 
+def _pictures(table, found):
+    """What `training.picture_probe` measured, a line a head."""
+    lines = ["Interpolated scores without W and with it, from a feature alone, trained for"]
+    lines += [f"{found['steps']} steps on more and more pictures of train, cross-entropy on these"]
+    lines += ["and on val, mIoU and pixel accuracy on val:", ""]
+    lines += ["| ASPP of | seed | pictures | upsampling | train | val | mIoU | pixel accuracy |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for one in found["rows"]:
+        cells = [table.rows[one["row"]].label, str(one["seed"]), f"{one['pictures']:,}"]
+        cells += [one["head"], *(f"{one[key]:.3f}" for key in ("loss", "val_loss"))]
+        cells += [f"{100 * one[key]:.2f} %" for key in ("miou", "pixel_accuracy")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 # files of a table's folder in training/results/, beside those of its runs
 MEASURED = {
     "class_*.json": _one_class,
@@ -283,6 +298,7 @@ MEASURED = {
     "edges.json": _edges,
     "probe.json": _probe,
     "heads.json": _heads,
+    "pictures.json": _pictures,
 }
 
 
