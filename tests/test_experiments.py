@@ -11,6 +11,7 @@ import pytest
 from keras_dup import projection, training
 from keras_dup.data import VOID
 from training import (
+    bootstrap,
     class_priors,
     compare_rows,
     edges,
@@ -36,9 +37,9 @@ ROWS = {
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
-    for module in (experiments, results, compare_rows):
+    for module in (experiments, results, compare_rows, bootstrap):
         monkeypatch.setattr(module, "TABLES", tables)
-    measuring = one_class, class_priors, edges, feature_probe, head_probe, picture_probe
+    measuring = bootstrap, one_class, class_priors, edges, feature_probe, head_probe, picture_probe
     for module in (experiments, results, compare_rows, *measuring):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(experiments, "RUNS", tmp_path / "runs")
@@ -203,6 +204,24 @@ def test_a_head_learns_what_its_features_hold():
     assert head_probe.measure(found, features, labels)["miou"] == 1
 
 
+def test_differences_have_the_bounds_of_draws_of_pictures():
+    right, wrong = np.diag([6, 2]), np.array([[6, 0], [2, 0]])
+    taken = bootstrap.draw(40)
+    assert taken.shape == (1 + bootstrap.DRAWS, 40) and (taken.sum(1) == 40).all()
+    always = bootstrap.ious(np.array([right] * 40), taken)
+    assert (always == 1).all()
+    half = bootstrap.ious(np.array([right] * 20 + [wrong] * 20), taken)
+    miou, first, second = bootstrap.differences(half, always)
+    assert second[0] == -0.5 and second[1] < -0.6 and second[2] > -0.4
+    # 20 of 40, give or take: a binomial with a standard deviation of 3.16
+    np.testing.assert_allclose(second[1:], [-0.5 - 1.96 * 0.079, -0.5 + 1.96 * 0.079], atol=0.03)
+    assert miou[0] == pytest.approx((first[0] + second[0]) / 2)
+    once = bootstrap.ious(np.array([right] + [np.diag([6, 0])] * 39), taken)
+    assert bootstrap.differences(once, once)[2] == (0, 0, 0)  # absent in many draws
+    absent = bootstrap.ious(np.array([np.diag([6, 0])] * 40), taken)
+    assert bootstrap.differences(absent, absent)[2] is None
+
+
 def features_and_labels():
     return np.zeros((8, 3, 3, 4), "float32"), np.zeros((8, 48, 48), "uint8")
 
@@ -229,6 +248,12 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     class_priors.main(["tiny", "--rows", "stride16"])
     (priors,) = json.loads((tiny / "results/tiny/priors.json").read_text())["rows"]
     assert priors["taus"][0]["miou"] == pytest.approx(report["miou"], abs=1e-3)
+    bootstrap.main(["tiny", "bilinear_0", "stride16_0"])
+    first, second = json.loads((tiny / "results/tiny/bootstrap.json").read_text())["rows"]
+    assert first["differences"][0] == [0, 0, 0]
+    other = json.loads((tiny / "runs/tiny/bilinear_0/report.json").read_text())
+    middle, low, high = second["differences"][0]
+    assert middle == pytest.approx(report["miou"] - other["miou"]) and low <= high
     edges.main(["tiny", "--rows", "stride16"])
     _, of_val = json.loads((tiny / "results/tiny/edges.json").read_text())["rows"]
     right = [accuracy or 0 for accuracy in of_val["accuracies"]]
@@ -258,7 +283,11 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     assert "python -m training.class_priors tiny --rows stride16 --seeds 0" in page
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
+    assert "python -m training.bootstrap tiny bilinear_0 stride16_0" in page
+    assert "| pictures of val | | | 2 |" in page
     assert "| before the training |  | 0.250 |" in page
+    _, _, seed, of_draws, *_ = of_disc.pop().split("|")
+    assert seed == " 0 " and of_draws.startswith(f" {100 * middle:+.1f} ({100 * low:+.1f} to ")
     heads, of_pictures = of_disc[-16:-8], of_disc[-8:]
     del of_disc[-16:]
     assert [of.split("|")[4].strip() for of in of_pictures] == 4 * list(picture_probe.KINDS)

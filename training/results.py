@@ -291,6 +291,36 @@ def _pictures(table, found):
     return lines
 
 
+def _bootstrap(table, found):
+    """What `training.bootstrap` measured: a line a run beside the first."""
+    first, *others = found["rows"]
+    lines = [f"By how many points networks differ from {table.rows[first['row']].label}, seed"]
+    lines += [
+        f"{first['seed']}, and in brackets the bounds that 95 % of {found['draws']:,} draws of"
+    ]
+    lines += ["val's pictures lie in; before them in how many pictures each class occurs:", ""]
+    occur = [k for k, difference in enumerate(first["differences"][1:]) if difference]
+    names = [found["class_names"][k] for k in occur]
+    lines += [f"| | seed | mIoU | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
+    for split, pictures in found["pictures"].items():
+        counts = " | ".join(f"{pictures[k]:,}" for k in occur)
+        lines.append(f"| pictures of {split} | | | {counts} |")
+    for one in others:
+        miou, *of_classes = one["differences"]
+        cells = [_bounds(difference) for difference in (miou, *(of_classes[k] for k in occur))]
+        label = table.rows[one["row"]].label
+        lines.append(f"| {' | '.join([label, str(one['seed']), *cells])} |")
+    return lines
+
+
+def _bounds(difference):
+    """A difference and its bounds, in points."""
+    if difference is None:
+        return ""
+    middle, low, high = (100 * x for x in difference)
+    return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 # files of a table's folder in training/results/, beside those of its runs
 MEASURED = {
     "class_*.json": _one_class,
@@ -299,6 +329,7 @@ MEASURED = {
     "probe.json": _probe,
     "heads.json": _heads,
     "pictures.json": _pictures,
+    "bootstrap.json": _bootstrap,
 }
 
 
