@@ -36,7 +36,7 @@ ROWS = {
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS)}
+    tables = {"tiny": Table("Tiny", "Words.", "shapes", TINY, ROWS, ("background", "disc"))}
     for module in (experiments, results, compare_rows, bootstrap):
         monkeypatch.setattr(module, "TABLES", tables)
     measuring = bootstrap, one_class, class_priors, edges, feature_probe, head_probe, picture_probe
@@ -211,15 +211,18 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     always = bootstrap.ious(np.array([right] * 40), taken)
     assert (always == 1).all()
     half = bootstrap.ious(np.array([right] * 20 + [wrong] * 20), taken)
-    miou, first, second = bootstrap.differences(half, always)
+    miou, same, first, second = bootstrap.differences(half, always)
+    assert same == miou
     assert second[0] == -0.5 and second[1] < -0.6 and second[2] > -0.4
     # 20 of 40, give or take: a binomial with a standard deviation of 3.16
     np.testing.assert_allclose(second[1:], [-0.5 - 1.96 * 0.079, -0.5 + 1.96 * 0.079], atol=0.03)
     assert miou[0] == pytest.approx((first[0] + second[0]) / 2)
+    frequent = [bootstrap.ious(np.array([one] * 40), taken, [1]) for one in (wrong, right)]
+    assert bootstrap.differences(*frequent)[1] == (-1, -1, -1)
     once = bootstrap.ious(np.array([right] + [np.diag([6, 0])] * 39), taken)
-    assert bootstrap.differences(once, once)[2] == (0, 0, 0)  # absent in many draws
+    assert bootstrap.differences(once, once)[3] == (0, 0, 0)  # absent in many draws
     absent = bootstrap.ious(np.array([np.diag([6, 0])] * 40), taken)
-    assert bootstrap.differences(absent, absent)[2] is None
+    assert bootstrap.differences(absent, absent)[3] is None
 
 
 def features_and_labels():
@@ -284,7 +287,7 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "python -m training.bootstrap tiny bilinear_0 stride16_0" in page
-    assert "| pictures of val | | | 2 |" in page
+    assert "| pictures of val | |  |  | 2 |" in page
     assert "| before the training |  | 0.250 |" in page
     _, _, seed, of_draws, *_ = of_disc.pop().split("|")
     assert seed == " 0 " and of_draws.startswith(f" {100 * middle:+.1f} ({100 * low:+.1f} to ")
@@ -299,7 +302,8 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     assert of_priors.count("%") == len(class_priors.TAUS)
     assert len(of_disc) == 2 and "| W of DUpsampling, output stride 16 |" in page
     assert ious.count("|") > 2 and "IoU by class" in page
-    miou, seeds, paper = (cell.strip() for cell in line.split("|")[2:5])
+    miou, frequent, seeds, paper = (cell.strip() for cell in line.split("|")[2:6])
+    assert frequent.count("%") == 3
     values = [json.loads((tiny / f"results/tiny/stride16_{s}.json").read_text()) for s in (0, 1)]
     mean = 50 * sum(value["report"]["miou"] for value in values)
     assert miou.startswith(f"{mean:.2f} % (") and seeds == "2" and paper == "99.95 %"

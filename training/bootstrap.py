@@ -47,11 +47,15 @@ def draw(length, seed=0):
     return np.vstack([np.ones((1, length)), rng.multinomial(length, [1 / length] * length, DRAWS)])
 
 
-def ious(counts, taken):
-    """(1 + DRAWS, 1 + K): mIoU and IoU of each class, NaN without it, by what was taken."""
+def ious(counts, taken, frequent=None):
+    """(1 + DRAWS, 2 + K) by what was taken: mIoU, the mean of `frequent`, IoU, NaN without a class.
+
+    Args: `frequent` are ids of classes, by default all.
+    """
     totals = np.tensordot(taken, counts, 1)
     found = np.array([evaluation.ious(total) for total in totals])
-    return np.column_stack([np.nanmean(found, axis=1), found])
+    several = found if frequent is None else found[:, frequent]
+    return np.column_stack([np.nanmean(found, axis=1), np.nanmean(several, axis=1), found])
 
 
 def differences(ours, theirs):
@@ -80,9 +84,11 @@ def main(arguments=None):
     runs = [(row, int(seed)) for row, seed in (run.rsplit("_", 1) for run in arguments.runs)]
     paths = [finished_run(arguments.table, *run) / "model.keras" for run in runs]
     train, val = datasets(recipe_of(arguments.table, runs[0][0]))
+    names = TABLES[arguments.table].frequent or val.class_names
+    frequent = [val.class_names.index(name) for name in names]
     taken, first, rows = draw(len(val)), None, []
     for (row, seed), path in zip(runs, paths, strict=True):
-        found = ious(confusions(predictor(models.load(path)), val), taken)
+        found = ious(confusions(predictor(models.load(path)), val), taken, frequent)
         first = found if first is None else first
         rows.append({"row": row, "seed": seed, "differences": differences(found, first)})
         print(row, seed, f"{100 * found[0, 0]:.2f} %", rows[-1]["differences"][0], flush=True)

@@ -14,12 +14,15 @@ PAGE = RESULTS.parent / "RESULTS.md"
 PEER = RESULTS / "peer.json"  # of training.peer
 BOUNDS = RESULTS / "label_bounds.json"  # of training.label_bounds
 PANELS = {"loss": "loss", "val_miou": "val mIoU", "temperature": "T"}
+FREQUENT = "of the frequent"  # classes of a table, the mean of their IoU
 HEAD = """# Results
 
 Written by `python -m training.results` from the files in `training/results/`, of which each has the
 command, the recipe, commit, versions, machine and log of one run. mIoU is over the classes that
 occur, at the size of the pictures, on all pictures of val, after the last step. With several seeds:
-the mean, and lowest to highest. "Paper" is what the paper has for its own networks and data.
+the mean, and lowest to highest. "Paper" is what the paper has for its own networks and data. Of the
+animals of VOC seven classes are frequent; the other nine are in 1 to 11 pictures of val each, so that
+their IoU, and through it mIoU, hangs on few pictures: beside it stands the mean of the frequent.
 """
 
 BOUNDS_TEXT = """\
@@ -111,11 +114,10 @@ def peer():
 def section(name, table, found):
     """A table of the page, in Markdown."""
     lines = [f"## {table.title}", "", *([table.text, ""] if table.text else [])]
-    lines += [
-        "| | mIoU | seeds | paper | pixel accuracy | T | decoder | whole | steps |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [_line(table.rows[row], runs) for row, runs in found.items()]
+    columns = ["", "mIoU", *([FREQUENT] if table.frequent else []), "seeds", "paper"]
+    columns += ["pixel accuracy", "T", "decoder", "whole", "steps"]
+    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [_line(table, row, runs) for row, runs in found.items()]
     some = next(iter(found.values()))[0]
     size = " x ".join(map(str, some["recipe"]["crop_size"]))
     lines += ["", f"Decoder, whole: multiply-adds in millions at {size}. IoU by class, in %:", ""]
@@ -141,11 +143,12 @@ def section(name, table, found):
     return "\n".join([*lines, "```", "", *where, ""])
 
 
-def _line(row, runs):
-    reports = [run["report"] for run in runs]
+def _line(table, row, runs):
+    row, reports = table.rows[row], [run["report"] for run in runs]
     cells = [
         row.label,
         _percent([report["miou"] for report in reports]),
+        *_of_frequent(table, reports),
         str(len(runs)),
         f"{row.paper:.2f} %" if row.paper else "",
         _percent([report["pixel_accuracy"] for report in reports]),
@@ -154,6 +157,12 @@ def _line(row, runs):
         f"{reports[0]['steps']:,}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _of_frequent(table, reports):
+    """The mean IoU of a table's frequent classes, where it names some."""
+    ious = [[report["iou"][name] for name in table.frequent] for report in reports]
+    return [_percent([statistics.mean(several) for several in ious])] if table.frequent else []
 
 
 def _millions(counts):
@@ -299,15 +308,17 @@ def _bootstrap(table, found):
         f"{first['seed']}, and in brackets the bounds that 95 % of {found['draws']:,} draws of"
     ]
     lines += ["val's pictures lie in; before them in how many pictures each class occurs:", ""]
-    occur = [k for k, difference in enumerate(first["differences"][1:]) if difference]
-    names = [found["class_names"][k] for k in occur]
-    lines += [f"| | seed | mIoU | {' | '.join(names)} |", "|---" * (len(names) + 3) + "|"]
+    columns = [k for k, difference in enumerate(first["differences"]) if difference]
+    if not table.frequent:
+        columns.remove(1)
+    names = ["mIoU", FREQUENT, *found["class_names"]]
+    lines += [f"| | seed | {' | '.join(names[k] for k in columns)} |"]
+    lines += ["|---" * (len(columns) + 2) + "|"]
     for split, pictures in found["pictures"].items():
-        counts = " | ".join(f"{pictures[k]:,}" for k in occur)
-        lines.append(f"| pictures of {split} | | | {counts} |")
+        cells = [f"{pictures[k - 2]:,}" if k > 1 else "" for k in columns]
+        lines.append(f"| pictures of {split} | | {' | '.join(cells)} |")
     for one in others:
-        miou, *of_classes = one["differences"]
-        cells = [_bounds(difference) for difference in (miou, *(of_classes[k] for k in occur))]
+        cells = [_bounds(one["differences"][k]) for k in columns]
         label = table.rows[one["row"]].label
         lines.append(f"| {' | '.join([label, str(one['seed']), *cells])} |")
     return lines
@@ -315,8 +326,6 @@ def _bootstrap(table, found):
 
 def _bounds(difference):
     """A difference and its bounds, in points."""
-    if difference is None:
-        return ""
     middle, low, high = (100 * x for x in difference)
     return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
 
