@@ -21,8 +21,8 @@ Written by `python -m training.results` from the files in `training/results/`, o
 command, the recipe, commit, versions, machine and log of one run. mIoU is over the classes that
 occur, at the size of the pictures, on all pictures of val, after the last step. With several seeds:
 the mean, and lowest to highest. "Paper" is what the paper has for its own networks and data. Of the
-animals of VOC seven classes are frequent; the other nine are in 1 to 11 pictures of val each, so that
-their IoU, and through it mIoU, hangs on few pictures: beside it stands the mean of the frequent.
+animals of VOC seven classes are frequent; the other nine are in 1 to 11 pictures of val each, so
+that their IoU, and with it mIoU, hangs on few pictures; the mean of the seven stands beside it.
 """
 
 BOUNDS_TEXT = """\
