@@ -129,10 +129,11 @@ TABLES = {
         "heads. The rates of the animals are too small for so few steps here, with both decoders. "
         "From the bilinear start with W of balanced classes DUpsampling is behind bilinear by a "
         "point or less with both seeds at 0.07 and level at 0.035, with one; where they are not "
-        "balanced, at the one rate tried, it finds fewer bicyclists. The draws of val's pictures "
-        "suppose that these are apart, but they are of few films: two seeds of one network are "
-        "further apart than the draws say. On features as they are W alone is behind interpolation, and beside it lowers the loss on train and "
-        "brings nothing on val; the features of a network trained with W are no different. "
+        "balanced, at the one rate tried, it finds fewer bicyclists. Val's pictures are of one "
+        "film, which makes the bounds of their draws too narrow: two seeds of one network are "
+        "further apart. On features as they are W alone is behind interpolation, and beside it "
+        "lowers the loss on train and brings nothing on val; the features of a network trained "
+        "with W are no different. "
         "900 steps are too few at any rate: see the next table. The paper's figures are of PASCAL "
         "VOC with ResNet-50.",
         "camvid_efficientnet_lite0",
