@@ -265,16 +265,17 @@ TABLES = {
     "animals_stride_long": Table(
         "Table 1, photographs: animals of PASCAL VOC, the encoder at a smaller rate, three times "
         "as long",
-        "Of the frequent classes DUpsampling from the bilinear start is ahead, by less than two "
-        "seeds of one network can be apart, and pixel accuracy is the same; mIoU is lower by "
-        "classes with 3 to 5 pictures in val, as monitors. That W of 64 channels interpolates "
-        "nothing of their scores (see what the stride leaves of the labels, below) is not the "
-        "cause: with W of balanced classes, which does, it is the same, and monitors are not "
-        "lost from the nearest-neighbour start, with the same W. From there DUpsampling gains "
+        "Of the frequent classes DUpsampling from the bilinear start is ahead with both seeds, "
+        "by a point; mIoU is lower with both, by classes that 3 to 5 pictures of val have, such "
+        "as monitors, and those go up and down by tens of points from seed to seed: the draws "
+        "of val's pictures leave the sign of either open. That W of 64 channels interpolates "
+        "nothing of the scores of cars, potted plants and monitors (see what the stride leaves "
+        "of the labels, below) is not the cause: W of balanced classes, which does, ends the "
+        "same, with one seed, and monitors are found from the nearest-neighbour start and with "
+        "another seed, with the paper's W. From the nearest-neighbour start DUpsampling gains "
         "by the longer training what bilinear does and stays behind it, on val at the edges of "
         "the labels and far from them. mIoU goes up and down by a point or two from one "
-        "validation to the next, cars by far more from seed to seed. The paper's figures are of "
-        "all of PASCAL VOC with ResNet-50.",
+        "validation to the next. The paper's figures are of all of PASCAL VOC with ResNet-50.",
         "voc_animals_efficientnet_lite0",
         f"{ANIMALS} steps=4050 steps_per_epoch=405",
         {
