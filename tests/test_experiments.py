@@ -208,9 +208,9 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     right, wrong = np.diag([6, 2]), np.array([[6, 0], [2, 0]])
     taken = bootstrap.draw(40)
     assert taken.shape == (1 + bootstrap.DRAWS, 40) and (taken.sum(1) == 40).all()
-    always = bootstrap.ious(np.array([right] * 40), taken)
+    always = bootstrap.ious(np.array([right] * 40), taken, [0, 1])
     assert (always == 1).all()
-    half = bootstrap.ious(np.array([right] * 20 + [wrong] * 20), taken)
+    half = bootstrap.ious(np.array([right] * 20 + [wrong] * 20), taken, [0, 1])
     miou, same, first, second = bootstrap.differences(half, always)
     assert same == miou
     assert second[0] == -0.5 and second[1] < -0.6 and second[2] > -0.4
@@ -219,10 +219,16 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     assert miou[0] == pytest.approx((first[0] + second[0]) / 2)
     frequent = [bootstrap.ious(np.array([one] * 40), taken, [1]) for one in (wrong, right)]
     assert bootstrap.differences(*frequent)[1] == (-1, -1, -1)
-    once = bootstrap.ious(np.array([right] + [np.diag([6, 0])] * 39), taken)
+    once = bootstrap.ious(np.array([right] + [np.diag([6, 0])] * 39), taken, [0])
     assert bootstrap.differences(once, once)[3] == (0, 0, 0)  # absent in many draws
-    absent = bootstrap.ious(np.array([np.diag([6, 0])] * 40), taken)
+    absent = bootstrap.ious(np.array([np.diag([6, 0])] * 40), taken, [0])
     assert bootstrap.differences(absent, absent)[3] is None
+
+
+def test_a_run_that_is_not_named_by_row_and_seed_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        bootstrap.main(["camvid_long", "interpolated32_fixed"])
+    assert "'interpolated32_fixed' is not ROW_SEED, such as bilinear32_0" in capsys.readouterr().err
 
 
 def features_and_labels():

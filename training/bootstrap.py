@@ -4,7 +4,8 @@
 
 Takes runs, ROW_SEED, of `python -m training.experiments`, whose models lie in training/runs/: the
 first is what the others are compared with. Val is drawn anew from its own pictures 2000 times, with
-replacement, for all networks alike (the paired bootstrap, Efron 1979). Writes
+replacement, for all networks alike (the paired bootstrap, Efron 1979); a class that a draw lacks is
+left out of its means. Writes
 training/results/TABLE/bootstrap.json, which training/RESULTS.md shows: by how much mIoU and the IoU
 of each class differ, between which bounds in 95 % of the draws, and in how many pictures each class
 occurs. That is the chance of the pictures alone: training anew adds its own, and pictures of one
@@ -47,15 +48,12 @@ def draw(length, seed=0):
     return np.vstack([np.ones((1, length)), rng.multinomial(length, [1 / length] * length, DRAWS)])
 
 
-def ious(counts, taken, frequent=None):
-    """(1 + DRAWS, 2 + K) by what was taken: mIoU, the mean of `frequent`, IoU, NaN without a class.
-
-    Args: `frequent` are ids of classes, by default all.
-    """
+def ious(counts, taken, frequent):
+    """(1 + DRAWS, 2 + K) by what was taken: mIoU, the mean of `frequent`, IoU, or NaN."""
     totals = np.tensordot(taken, counts, 1)
     found = np.array([evaluation.ious(total) for total in totals])
-    several = found if frequent is None else found[:, frequent]
-    return np.column_stack([np.nanmean(found, axis=1), np.nanmean(several, axis=1), found])
+    means = [np.nanmean(several, axis=1) for several in (found, found[:, frequent])]
+    return np.column_stack([*means, found])
 
 
 def differences(ours, theirs):
@@ -76,12 +74,20 @@ def occurrences(pictures):
     return np.sum(present, axis=0)[: pictures.num_classes].tolist()
 
 
+def row_and_seed(text):
+    """ "ROW_SEED" -> (row, seed)."""
+    row, _, seed = text.rpartition("_")
+    if not row or not seed.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not ROW_SEED, such as bilinear32_0")
+    return row, int(seed)
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("runs", nargs="+", help="ROW_SEED, as their folders are named")
+    parser.add_argument("runs", nargs="+", type=row_and_seed, help="ROW_SEED, as their folders")
     arguments = parser.parse_args(arguments)
-    runs = [(row, int(seed)) for row, seed in (run.rsplit("_", 1) for run in arguments.runs)]
+    runs = arguments.runs
     paths = [finished_run(arguments.table, *run) / "model.keras" for run in runs]
     train, val = datasets(recipe_of(arguments.table, runs[0][0]))
     names = TABLES[arguments.table].frequent or val.class_names
@@ -92,7 +98,8 @@ def main(arguments=None):
         first = found if first is None else first
         rows.append({"row": row, "seed": seed, "differences": differences(found, first)})
         print(row, seed, f"{100 * found[0, 0]:.2f} %", rows[-1]["differences"][0], flush=True)
-    words = ["python", "-m", "training.bootstrap", arguments.table, *arguments.runs]
+    words = ["python", "-m", "training.bootstrap", arguments.table]
+    words += [f"{row}_{seed}" for row, seed in runs]
     result = {"command": shlex.join(words), "draws": DRAWS, "rows": rows}
     result["class_names"] = list(val.class_names)
     result["pictures"] = {"train": occurrences(train), "val": occurrences(val)}

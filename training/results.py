@@ -114,9 +114,9 @@ def peer():
 def section(name, table, found):
     """A table of the page, in Markdown."""
     lines = [f"## {table.title}", "", *([table.text, ""] if table.text else [])]
-    columns = ["", "mIoU", *([FREQUENT] if table.frequent else []), "seeds", "paper"]
+    columns = ["mIoU", *([FREQUENT] if table.frequent else []), "seeds", "paper"]
     columns += ["pixel accuracy", "T", "decoder", "whole", "steps"]
-    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [_line(table, row, runs) for row, runs in found.items()]
     some = next(iter(found.values()))[0]
     size = " x ".join(map(str, some["recipe"]["crop_size"]))
