@@ -3,6 +3,8 @@
 NumPy and SciPy: a prediction may come from a Keras model, an exported one or a file.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
@@ -10,7 +12,7 @@ from tqdm import tqdm
 VOID = 255
 
 
-def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
+def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True, threads=1):
     """Compares a label map of every image with the truth.
 
     Args:
@@ -22,6 +24,7 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
         boundary: also boundary IoU: of the pixels of a class within 2 % of the image's diagonal of
             its contour or of the image's edge (Cheng et al. 2021, Eq. 1), over all images together.
         verbose: show a progress bar.
+        threads: how many images to predict at once; more than 1 calls `predict` from threads.
 
     Returns:
         {"miou", "pixel_accuracy", "iou": {class name: IoU or None}, "images", "confusion" (rows are
@@ -36,9 +39,10 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
     total = np.zeros((size, size), np.int64)
     bands = {width: np.zeros_like(total) for width in trimap_widths}
     contours, image_miou = np.zeros((2, size), np.int64), []
-    for i in tqdm(range(len(dataset)), "evaluating", unit=" images", disable=not verbose):
+    predicted = _predicted(predict, dataset, threads)
+    bar = {"desc": "evaluating", "unit": " images", "total": len(dataset), "disable": not verbose}
+    for i, found in enumerate(tqdm(predicted, **bar)):
         truth = dataset.label_map(i)
-        found = np.asarray(predict(dataset.image(i)))
         _check(found, truth, size, i)
         counts = confusion(truth, found, size)
         total += counts
@@ -57,6 +61,19 @@ def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True):
         iou = np.divide(both, either, out=np.full(size, np.nan), where=either > 0)
         report["boundary_iou"] = {**named(iou, names), "mean": _mean(iou)}
     return report
+
+
+def _predicted(predict, dataset, threads):
+    """Yields the predictions of all images, in order."""
+
+    def one(i):
+        return np.asarray(predict(dataset.image(i)))
+
+    if threads == 1:
+        yield from map(one, range(len(dataset)))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(one, range(len(dataset)))
 
 
 def confusion(truth, found, num_classes):

@@ -132,3 +132,12 @@ def test_predictions_that_do_not_fit_are_named():
         evaluation.evaluate(lambda x: x[:, 1:], Labelled(PAIRS, 4), verbose=False)
     with pytest.raises(ValueError, match=r"image 0: predicted class id 3, .* has 2 classes"):
         evaluation.evaluate(np.asarray, Labelled([(truth % 2, found)], 2), verbose=False)
+
+
+def test_several_threads_give_the_same_report():
+    reports = [
+        evaluation.evaluate(np.asarray, Labelled(PAIRS, 5), (2,), True, False, threads)
+        for threads in (1, 3)
+    ]
+    np.testing.assert_array_equal(*(report.pop("confusion") for report in reports))
+    assert reports[0] == reports[1]

@@ -1,10 +1,13 @@
 """Whole pictures: any size, several scales, mirrored, in windows."""
 
+import concurrent.futures
+
 import keras
 import numpy as np
 import pytest
 
 from keras_dup import inference, models
+from keras_dup.training import callbacks
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,21 @@ def test_any_size_gets_a_class_for_every_pixel(model, size):
     assert label_map.shape == size and label_map.dtype == np.uint8
     expected = np.asarray(model(picture(*size)[None].astype("float32")))[0].argmax(-1)
     assert (label_map == expected).mean() > 0.999
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="has a way of its own on JAX")
+def test_validation_predicts_from_threads_with_the_weights_of_now(model):
+    images = [picture(*size, seed) for seed, size in enumerate([(40, 50), (33, 64), (40, 50)])]
+    weights = model.get_weights()
+    try:
+        for scale in (1, 0.9):
+            model.set_weights([scale * array for array in weights])
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                found = list(pool.map(callbacks.predictor(model), images))
+            for one, image in zip(found, images, strict=True):
+                assert (one == inference.predict(model, image)).mean() > 0.999
+    finally:
+        model.set_weights(weights)
 
 
 def test_several_images_of_different_sizes_are_taken_one_by_one(model):

@@ -1,6 +1,7 @@
 """What happens around the steps of a run: speed, validation, log, checkpoints, progress."""
 
 import csv
+import functools
 import math
 import pathlib
 import resource
@@ -100,7 +101,8 @@ class Validation(keras.callbacks.Callback):
         copy_weights(self.model, self.network)
         if not is_chief():
             return
-        self.report = evaluation.evaluate(predictor(self.network), self.val_data)
+        threads = _THREADS if keras.backend.backend() == "jax" else 1
+        self.report = evaluation.evaluate(predictor(self.network), self.val_data, threads=threads)
         logs.update({f"val_{key}": self.report[key] for key in ("miou", "pixel_accuracy")})
         if logs["val_miou"] > self.best:
             self.best = logs["val_miou"]
@@ -109,8 +111,36 @@ class Validation(keras.callbacks.Callback):
 
 
 def predictor(network):
-    """Image (H, W, 3) -> (H, W) class ids."""
+    """Image (H, W, 3) -> (H, W) class ids; on JAX for several threads, of the weights of now."""
+    if keras.backend.backend() == "jax":
+        network = _Compiled(network)
     return lambda image: inference.predict(network, image)
+
+
+_THREADS = 8
+
+
+class _Compiled:
+    """`predict_on_batch` of a network that threads may call at once, which Keras's on JAX is not.
+
+    JAX compiles for every size of picture, seconds each: threads do so side by side.
+    """
+
+    def __init__(self, network):
+        self.output_shape = network.output_shape
+        variables = network.trainable_variables, network.non_trainable_variables
+        self.weights = [[variable.value for variable in kind] for kind in variables]
+        self.call = _compiled(network)
+
+    def predict_on_batch(self, images):
+        return np.asarray(self.call(*self.weights, images))
+
+
+@functools.lru_cache(maxsize=1)  # of the network of a run, validation after validation
+def _compiled(network):
+    import jax
+
+    return jax.jit(lambda *given: network.stateless_call(*given, training=False)[0])
 
 
 def copy_weights(trained, network):

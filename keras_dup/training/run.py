@@ -284,6 +284,11 @@ def provenance():
 
 def processor():
     """The names of the GPUs, else of the CPU and how many of its cores this process may use."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return ", ".join(device.device_kind for device in jax.devices())
     if gpus := tf.config.list_physical_devices("GPU"):
         details = map(tf.config.experimental.get_device_details, gpus)
         return ", ".join(detail.get("device_name", "GPU") for detail in details)
