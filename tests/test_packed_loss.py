@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_dup import packed_loss
+from keras_dup import packed_loss, training
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import PixelCrossentropy
-from keras_dup.training.network import TemperedLogits
+from keras_dup.training.network import TemperedLogits, Trained
 
 RATIO, CLASSES, CHANNELS, SIZE = 4, 5, 6, (13, 18)
 
@@ -120,3 +120,11 @@ def test_the_batch_size_may_be_unknown():
     specs = [tf.TensorSpec(shapes[0], "int64"), tf.TensorSpec(shapes[1], "float32")]
     unknown = tf.function(packed, input_signature=specs)(labels, features)
     np.testing.assert_allclose(unknown, packed(labels, features), rtol=1e-6)
+
+
+def test_steps_are_compiled_on_jax_which_else_runs_them_operation_by_operation():
+    image = keras.Input((None, None, 3))
+    model = Trained(image, keras.layers.Conv2D(CLASSES, 1)(image))
+    recipe = training.Recipe("one_convolution", CLASSES)
+    model.compile_for(recipe, PixelCrossentropy(from_logits=True), 1, 0.1)
+    assert model.jit_compile == (keras.backend.backend() == "jax")

@@ -53,7 +53,8 @@ def fit(
         if method == "sgd"
         else keras.optimizers.Adam(schedule(1e-3, steps))
     )
-    error.compile(optimizer, loss=lambda _, squares: squares, jit_compile=False)
+    compiled = keras.backend.backend() == "jax"  # else it runs operation by operation
+    error.compile(optimizer, loss=lambda _, squares: squares, jit_compile=compiled)
     error.fit(_Windows(counts, batch_size, steps, seed), shuffle=False, verbose=int(verbose))
     weights = [ops.convert_to_numpy(weight) for weight in error.trainable_variables]
     if not all(np.isfinite(weight).all() for weight in weights):

@@ -190,7 +190,8 @@ class Trained(keras.Model):
             use_ema=bool(recipe.ema),
             ema_momentum=recipe.ema or 0.99,
         )
-        self.compile(sgd, jit_compile=recipe.jit_compile)
+        # False has JAX run a step operation by operation
+        self.compile(sgd, jit_compile=recipe.jit_compile or keras.backend.backend() == "jax")
         self.optimizer.build(self.trainable_variables)
         return self
 
