@@ -14,7 +14,6 @@ PAGE = RESULTS.parent / "RESULTS.md"
 PEER = RESULTS / "peer.json"  # of training.peer
 BOUNDS = RESULTS / "label_bounds.json"  # of training.label_bounds
 PANELS = {"loss": "loss", "val_miou": "val mIoU", "temperature": "T"}
-FREQUENT = "of the frequent"  # classes of a table, the mean of their IoU
 HEAD = """# Results
 
 Written by `python -m training.results` from the files in `training/results/`, of which each has the
@@ -30,6 +29,16 @@ Val label maps brought down and up again, mIoU and IoU by class in %: by the lab
 each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
 train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need
 not be shares."""
+WITH_W = RESULTS / "pictures.png"
+PICTURES_TEXT = """\
+## What W adds, by the number of pictures it is learned from
+
+By how much W beside interpolated scores changes the cross-entropy on val, on the features of a
+trained bilinear network, which stay as they are: above 0 it costs, below it helps. From the tables
+of `training.picture_probe` above, one seed each; the paper trains on 10,582 pictures.
+
+![The change of the cross-entropy on val over the number of pictures](results/pictures.png)
+"""
 RAMPS_TEXT = """\
 How much W holds, in %, of scores of a class that rise linearly over a window, which is what
 bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
@@ -42,6 +51,9 @@ def main():
         if found:
             draw(table, found, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
+    if len(learned := pictures_probed()) > 1:
+        draw_pictures(learned, WITH_W)
+        sections.append(PICTURES_TEXT)
     sections += [write() for path, write in ((BOUNDS, label_bounds), (PEER, peer)) if path.exists()]
     sections.append(not_run())
     with writing(PAGE) as path:
@@ -114,7 +126,7 @@ def peer():
 def section(name, table, found):
     """A table of the page, in Markdown."""
     lines = [f"## {table.title}", "", *([table.text, ""] if table.text else [])]
-    columns = ["mIoU", *([FREQUENT] if table.frequent else []), "seeds", "paper"]
+    columns = ["mIoU", *([table.frequent_name] if table.frequent else []), "seeds", "paper"]
     columns += ["pixel accuracy", "T", "decoder", "whole", "steps"]
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [_line(table, row, runs) for row, runs in found.items()]
@@ -127,12 +139,13 @@ def section(name, table, found):
     for pair in pairs:
         lines += [f"![{' beside '.join(pair)}](results/{name}/{'-'.join(pair)}.png)", ""]
         lines += ["First where the right one gains most, then where it loses most.", ""]
-    commands = []
+    commands, places = [], []
     for pattern, write in MEASURED.items():
         for path in sorted((RESULTS / name).glob(pattern)):
             measured = json.loads(path.read_text())
             lines += [*write(table, measured), ""]
             commands.append(measured["command"])
+            places.append(f"{_where({'runs': [measured['run']]})}: {path.stem}")
     lines.append("```sh")
     for row, runs in found.items():
         seeds = " ".join(str(run["recipe"]["seed"]) for run in runs)
@@ -140,7 +153,7 @@ def section(name, table, found):
     lines += [f"python -m training.compare_rows {name} {' '.join(pair)}" for pair in pairs]
     lines += commands
     where = sorted({_where(run) for runs in found.values() for run in runs})
-    return "\n".join([*lines, "```", "", *where, ""])
+    return "\n".join([*lines, "```", "", *where, *places, ""])
 
 
 def _line(table, row, runs):
@@ -300,6 +313,38 @@ def _pictures(table, found):
     return lines
 
 
+def pictures_probed():
+    """{table: {pictures: by how much W changes the loss on val}} of `training.picture_probe`."""
+    changes = {}
+    for path in sorted(RESULTS.glob("*/pictures.json")):
+        losses = {}
+        for one in json.loads(path.read_text())["rows"]:
+            losses.setdefault(one["pictures"], {})[one["head"]] = one["val_loss"]
+        without, beside = "interpolated", "interpolated + W"
+        changes[path.parent.name] = {
+            count: both[beside] - both[without] for count, both in losses.items() if len(both) == 2
+        }
+    return changes
+
+
+def draw_pictures(changes, path):
+    """What `pictures_probed` gives, a line a table."""
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for name, points in changes.items():
+        axis.plot(*zip(*sorted(points.items()), strict=True), ".-", label=name)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set(xlabel="pictures that W is learned from", ylabel="change of cross-entropy on val")
+    axis.set(xscale="log")
+    axis.set_yscale("symlog", linthresh=0.01)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
 def _bootstrap(table, found):
     """What `training.bootstrap` measured: a line a run beside the first."""
     first, *others = found["rows"]
@@ -311,7 +356,7 @@ def _bootstrap(table, found):
     columns = [k for k, difference in enumerate(first["differences"]) if difference]
     if not table.frequent:
         columns.remove(1)
-    names = ["mIoU", FREQUENT, *found["class_names"]]
+    names = ["mIoU", table.frequent_name, *found["class_names"]]
     lines += [f"| | seed | {' | '.join(names[k] for k in columns)} |"]
     lines += ["|---" * (len(columns) + 2) + "|"]
     for split, pictures in found["pictures"].items():
