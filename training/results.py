@@ -35,10 +35,7 @@ PICTURES_TEXT = """\
 
 By how much W beside interpolated scores changes the cross-entropy on val, on the features of a
 trained bilinear network, which stay as they are: above 0 it costs, below it helps. From the tables
-of `training.picture_probe` above, one seed each; the paper trains on 10,582 pictures.
-
-![The change of the cross-entropy on val over the number of pictures](results/pictures.png)
-"""
+of `training.picture_probe` above; the paper trains on 10,582 pictures."""
 RAMPS_TEXT = """\
 How much W holds, in %, of scores of a class that rise linearly over a window, which is what
 bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
@@ -51,9 +48,9 @@ def main():
         if found:
             draw(table, found, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
-    if len(learned := pictures_probed()) > 1:
-        draw_pictures(learned, WITH_W)
-        sections.append(PICTURES_TEXT)
+    if changes := pictures_probed():
+        draw_pictures(changes, WITH_W)
+        sections.append(learned_from(changes))
     sections += [write() for path, write in ((BOUNDS, label_bounds), (PEER, peer)) if path.exists()]
     sections.append(not_run())
     with writing(PAGE) as path:
@@ -126,7 +123,7 @@ def peer():
 def section(name, table, found):
     """A table of the page, in Markdown."""
     lines = [f"## {table.title}", "", *([table.text, ""] if table.text else [])]
-    columns = ["mIoU", *([table.frequent_name] if table.frequent else []), "seeds", "paper"]
+    columns = ["mIoU", *([table.subset_name] if table.subset else []), "seeds", "paper"]
     columns += ["pixel accuracy", "T", "decoder", "whole", "steps"]
     lines += [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [_line(table, row, runs) for row, runs in found.items()]
@@ -161,7 +158,7 @@ def _line(table, row, runs):
     cells = [
         row.label,
         _percent([report["miou"] for report in reports]),
-        *_of_frequent(table, reports),
+        *_of_subset(table, reports),
         str(len(runs)),
         f"{row.paper:.2f} %" if row.paper else "",
         _percent([report["pixel_accuracy"] for report in reports]),
@@ -172,10 +169,10 @@ def _line(table, row, runs):
     return f"| {' | '.join(cells)} |"
 
 
-def _of_frequent(table, reports):
-    """The mean IoU of a table's frequent classes, where it names some."""
-    ious = [[report["iou"][name] for name in table.frequent] for report in reports]
-    return [_percent([statistics.mean(several) for several in ious])] if table.frequent else []
+def _of_subset(table, reports):
+    """The mean IoU of a table's subset of classes, where it names one."""
+    ious = [[report["iou"][name] for name in table.subset] for report in reports]
+    return [_percent([statistics.mean(several) for several in ious])] if table.subset else []
 
 
 def _millions(counts):
@@ -314,27 +311,41 @@ def _pictures(table, found):
 
 
 def pictures_probed():
-    """{table: {pictures: by how much W changes the loss on val}} of `training.picture_probe`."""
-    changes = {}
+    """{"table, row_seed": {pictures: by how much W changes the loss on val}} of all probed."""
+    losses = {}
     for path in sorted(RESULTS.glob("*/pictures.json")):
-        losses = {}
         for one in json.loads(path.read_text())["rows"]:
-            losses.setdefault(one["pictures"], {})[one["head"]] = one["val_loss"]
-        without, beside = "interpolated", "interpolated + W"
-        changes[path.parent.name] = {
-            count: both[beside] - both[without] for count, both in losses.items() if len(both) == 2
+            network = f"{path.parent.name}, {one['row']}_{one['seed']}"
+            counts = losses.setdefault(network, {})
+            counts.setdefault(one["pictures"], {})[one["head"]] = one["val_loss"]
+    without, beside = "interpolated", "interpolated + W"
+    return {
+        network: {
+            count: two[beside] - two[without]
+            for count, two in sorted(counts.items())
+            if len(two) == 2  # a probe may have been stopped between them
         }
-    return changes
+        for network, counts in losses.items()
+    }
+
+
+def learned_from(changes):
+    """The section of what `pictures_probed` gives."""
+    lines = [PICTURES_TEXT, "", "| network | pictures | change |", "|---|---|---|"]
+    for network, points in changes.items():
+        lines += [f"| {network} | {count:,} | {change:+.3f} |" for count, change in points.items()]
+    picture = "![The change of the loss on val over the number of pictures](results/pictures.png)"
+    return "\n".join([*lines, "", picture, ""])
 
 
 def draw_pictures(changes, path):
-    """What `pictures_probed` gives, a line a table."""
+    """What `pictures_probed` gives, a line a network."""
     import matplotlib.figure
 
     figure = matplotlib.figure.Figure(figsize=(6, 3.6), layout="constrained")
     axis = figure.subplots()
     for name, points in changes.items():
-        axis.plot(*zip(*sorted(points.items()), strict=True), ".-", label=name)
+        axis.plot(list(points), list(points.values()), ".-", label=name)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set(xlabel="pictures that W is learned from", ylabel="change of cross-entropy on val")
     axis.set(xscale="log")
@@ -354,9 +365,9 @@ def _bootstrap(table, found):
     ]
     lines += ["val's pictures lie in; before them in how many pictures each class occurs:", ""]
     columns = [k for k, difference in enumerate(first["differences"]) if difference]
-    if not table.frequent:
+    if not table.subset:
         columns.remove(1)
-    names = ["mIoU", table.frequent_name, *found["class_names"]]
+    names = ["mIoU", table.subset_name, *found["class_names"]]
     lines += [f"| | seed | {' | '.join(names[k] for k in columns)} |"]
     lines += ["|---" * (len(columns) + 2) + "|"]
     for split, pictures in found["pictures"].items():
