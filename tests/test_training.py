@@ -529,6 +529,16 @@ def test_without_other_folders_every_so_many_pictures_validate(tmp_path):
         datasets(dataclasses.replace(given, val_share=0.0))
 
 
+def test_a_share_of_the_folders_trains_at_equal_distances(tmp_path):
+    given = dataclasses.replace(TINY, **folders(tmp_path, 12), val_share=0.25, train_share=0.4)
+    train, val = datasets(given)
+    assert [file.stem for file in train.image_files] == ["01", "03", "06", "09"] and len(val) == 3
+    with pytest.raises(ValueError, match="train_share=0; over 0 to 1"):
+        dataclasses.replace(given, train_share=0)
+    with pytest.raises(ValueError, match="train_split"):
+        dataclasses.replace(TINY, train_share=0.5)
+
+
 @pytest.mark.slow
 def test_the_demo_compares_exports_and_draws(tmp_path, capsys):
     steps = ["steps=2", "steps_per_epoch=1", "batch_size=4", "devices=cpu:0"]

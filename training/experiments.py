@@ -303,6 +303,25 @@ TABLES = {
         },
         FREQUENT,
     ),
+    "animals_fewer": Table(
+        "Table 1, photographs: animals of PASCAL VOC, an eighth of the pictures",
+        "",
+        "voc_animals_efficientnet_lite0",
+        f"{ANIMALS} train_share=0.125 steps=1350 steps_per_epoch=270",
+        {
+            "bilinear32": Row(
+                "bilinear, 392 pictures", strides({32: TABLE_1[32]})["bilinear32"].overrides
+            ),
+            "interpolated32_fixed": Row(
+                "DUpsampling, 392 pictures", INTERPOLATED32_FIXED.overrides
+            ),
+            "bilinear32_all": Row("bilinear, 3131", "", runs=("animals_stride", "bilinear32")),
+            "interpolated32_fixed_all": Row(
+                "DUpsampling, 3131", "", runs=("animals_stride", "interpolated32_fixed")
+            ),
+        },
+        FREQUENT,
+    ),
     "animals_long": Table(
         "Table 1, photographs: animals of PASCAL VOC, rate 0.07 throughout, twice as long",
         "Seven classes occur often, the others hardly. DUpsampling is ahead here, and it is the "

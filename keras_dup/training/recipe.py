@@ -1,6 +1,7 @@
 """A recipe: everything that decides a training run, flat, in one file, overridden by key=value."""
 
 import dataclasses
+import math
 import os
 import pathlib
 import runpy
@@ -34,6 +35,7 @@ class Recipe:
     train_images: str = ""
     train_masks: str = ""
     train_names: str = ""
+    train_share: float = 1.0  # of the training folders' pictures, at equal distances
     val_images: str = ""
     val_masks: str = ""
     val_names: str = ""
@@ -101,6 +103,14 @@ class Recipe:
         for name in ("momentum", "ema", "label_smoothing", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"recipe {self.name}: {name}={getattr(self, name)}; 0 to under 1")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"recipe {self.name}: train_share={self.train_share}; over 0 to 1")
+        if self.train_share < 1 and not self.train_images:
+            raise ValueError(
+                f"recipe {self.name}: train_share={self.train_share} is of train_images; of a "
+                "data_set name a part in train_split, like train[:10%], of built-in shapes give "
+                "fewer as train_count"
+            )
         known_words = {
             "decoder": models.DECODERS,
             "downsample": models.DOWNSAMPLES,
@@ -203,15 +213,21 @@ def _pictures(recipe):
         size = recipe.crop_size
         train = data.Shapes(recipe.train_count, size, seed=recipe.seed)
         return train, data.Shapes(recipe.val_count, size, seed=recipe.seed + 1)
-    train = _folder(recipe, recipe.train_images, recipe.train_masks, recipe.train_names)
+    folders = recipe.train_images, recipe.train_masks
+    names = [file.stem for file in _folder(recipe, *folders, recipe.train_names).image_files]
     if recipe.val_images or recipe.val_names:
         images, masks = recipe.val_images or recipe.train_images, recipe.val_masks
-        return train, _folder(recipe, images, masks or recipe.train_masks, recipe.val_names)
-    return _split(recipe, [file.stem for file in train.image_files])
+        val = _folder(recipe, images, masks or recipe.train_masks, recipe.val_names)
+    else:
+        names, val_names = _split(recipe, names)
+        val = _folder(recipe, *folders, val_names)
+    count = math.ceil(recipe.train_share * len(names))
+    chosen = [names[i * len(names) // count] for i in range(count)]
+    return _folder(recipe, *folders, chosen), val
 
 
 def _split(recipe, names):
-    """Every so many of the names to validate on, the others to train on."""
+    """The names to train on, and every so many to validate on."""
     every = round(1 / recipe.val_share) if recipe.val_share else len(names) + 1
     val = names[::every] if recipe.val_share else []
     train = sorted(set(names) - set(val))
@@ -220,8 +236,7 @@ def _split(recipe, names):
             f"recipe {recipe.name}: {len(names)} pictures, of which val_share={recipe.val_share} "
             "leaves none to train or to validate on; give val_images and val_masks"
         )
-    folders = recipe.train_images, recipe.train_masks
-    return tuple(_folder(recipe, *folders, part) for part in (train, val))
+    return train, val
 
 
 def _folder(recipe, images, masks, names):
