@@ -345,6 +345,21 @@ TABLES = {
         | {"nearest32_fixed": NEAREST32_FIXED, "interpolated32_fixed": INTERPOLATED32_FIXED},
         FREQUENT,
     ),
+    "shapes": Table(
+        "The demo's networks on its drawn shapes",
+        "",
+        "shapes",
+        "",
+        {
+            "bilinear": Row("vanilla decoder", "decoder=bilinear"),
+            "dupsampling": Row("DUpsampling"),
+            "interpolated_fixed": Row(
+                "DUpsampling, bilinear at first, T = 1/16, rate 0.07",
+                "initializer=bilinear temperature=0.0625 train_temperature=false "
+                "learning_rate=0.07",
+            ),
+        },
+    ),
     "shapes_long": Table(
         "The demo's networks on its drawn shapes, ten times as long",
         "b2u2c3 has 24 channels here, and the paper's downsample takes one of 16 of its "
