@@ -307,17 +307,24 @@ TABLES = {
         "Table 1, photographs: animals of PASCAL VOC, an eighth of the pictures",
         "",
         "voc_animals_efficientnet_lite0",
-        f"{ANIMALS} train_share=0.125 steps=1350 steps_per_epoch=270",
+        f"{ANIMALS} steps=1350 steps_per_epoch=270",
         {
             "bilinear32": Row(
-                "bilinear, 392 pictures", strides({32: TABLE_1[32]})["bilinear32"].overrides
+                "bilinear, 392 pictures", "output_stride=32 decoder=bilinear train_share=0.125"
             ),
             "interpolated32_fixed": Row(
-                "DUpsampling, 392 pictures", INTERPOLATED32_FIXED.overrides
+                "DUpsampling, bilinear at first, T = 1/32, 392 pictures",
+                f"{INTERPOLATED32_FIXED.overrides} train_share=0.125",
             ),
-            "bilinear32_all": Row("bilinear, 3131", "", runs=("animals_stride", "bilinear32")),
+            "bilinear32_all": Row(
+                "bilinear, 3131 pictures",
+                "output_stride=32 decoder=bilinear",
+                runs=("animals_stride", "bilinear32"),
+            ),
             "interpolated32_fixed_all": Row(
-                "DUpsampling, 3131", "", runs=("animals_stride", "interpolated32_fixed")
+                "DUpsampling, bilinear at first, T = 1/32, 3131 pictures",
+                INTERPOLATED32_FIXED.overrides,
+                runs=("animals_stride", "interpolated32_fixed"),
             ),
         },
         FREQUENT,
