@@ -41,3 +41,12 @@ def test_the_benchmarks_that_are_named_exist():
     assert len(names) > 5
     for name in names:
         assert pathlib.Path(name).exists(), name
+
+
+def test_the_figures_of_trainings_are_those_of_the_page():
+    """All with two digits or more, in the sections that summarise training/RESULTS.md."""
+    _, _, after = README.partition("**What each upsampling can reach**")
+    summary, _, _ = after.partition("**Speed.**")
+    page = pathlib.Path("training/RESULTS.md").read_text()
+    figures = set(re.findall(r"\d+\.\d\d+", summary))
+    assert len(figures) > 50 and figures <= set(re.findall(r"\d+\.\d\d+", page))
