@@ -127,7 +127,7 @@ def test_right_pixels_are_counted_by_their_distance_to_a_change_of_label():
 def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
     class Model:
         def predict_on_batch(self, image):
-            return np.tile([0.75, 0.25], (1, 4, 4, 1))
+            return np.tile([0.7, 0.25, 0.05], (1, 4, 4, 1))
 
     class Pictures:
         def __len__(self):
@@ -139,8 +139,8 @@ def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
         def label_map(self, i):
             return np.ones((4, 4), "uint8")
 
-    found = class_priors.measure(Model(), Pictures(), np.array([0.9, 0.1]))
-    # 0.75 / 0.9 ** tau is less than 0.25 / 0.1 ** tau from tau = 0.5 on
+    found = class_priors.measure(Model(), Pictures(), np.array([0.9, 0.1, 0]))
+    # 0.7 / 0.9 ** tau is less than 0.25 / 0.1 ** tau from tau = 0.5 on; train has nothing of class 2
     assert [numbers["pixel_accuracy"] for numbers in found] == [0, 0, 1, 1, 1]
 
 
