@@ -140,7 +140,7 @@ def test_dividing_by_the_shares_of_train_finds_the_rarer_class():
             return np.ones((4, 4), "uint8")
 
     found = class_priors.measure(Model(), Pictures(), np.array([0.9, 0.1, 0]))
-    # 0.7 / 0.9 ** tau is less than 0.25 / 0.1 ** tau from tau = 0.5 on; train has nothing of class 2
+    # 0.7 / 0.9 ** tau is less than 0.25 / 0.1 ** tau from tau = 0.5 on; train lacks class 2
     assert [numbers["pixel_accuracy"] for numbers in found] == [0, 0, 1, 1, 1]
 
 
