@@ -35,7 +35,8 @@ PICTURES_TEXT = """\
 
 By how much W beside interpolated scores changes the cross-entropy on val, on the features of a
 trained bilinear network, which stay as they are: above 0 it costs, below it helps. From the tables
-of `training.picture_probe` above; the paper trains on 10,582 pictures."""
+of `training.picture_probe` above; the paper trains on 10,582 pictures. What networks do whose
+features are trained with W is in the table of an eighth of the animals' pictures."""
 RAMPS_TEXT = """\
 How much W holds, in %, of scores of a class that rise linearly over a window, which is what
 bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
