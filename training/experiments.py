@@ -359,9 +359,9 @@ TABLES = {
     ),
     "shapes": Table(
         "The demo's networks on its drawn shapes",
-        "Seeds draw the pictures, too. In so few steps the vanilla decoder is far ahead, and the "
-        "paper's start, at its rate, ahead of the bilinear one at 0.07; ten times the steps are in "
-        "the next table.",
+        "Seeds draw the pictures, too. In so few steps the vanilla decoder is ahead with two of "
+        "three seeds, and differs most from seed to seed; DUpsampling's two starts, at different "
+        "rates, are a point or two apart. Ten times the steps are in the next table.",
         "shapes",
         "",
         {
