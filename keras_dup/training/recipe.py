@@ -213,21 +213,21 @@ def _pictures(recipe):
         size = recipe.crop_size
         train = data.Shapes(recipe.train_count, size, seed=recipe.seed)
         return train, data.Shapes(recipe.val_count, size, seed=recipe.seed + 1)
-    folders = recipe.train_images, recipe.train_masks
-    names = [file.stem for file in _folder(recipe, *folders, recipe.train_names).image_files]
+    train = _folder(recipe, recipe.train_images, recipe.train_masks, recipe.train_names)
     if recipe.val_images or recipe.val_names:
         images, masks = recipe.val_images or recipe.train_images, recipe.val_masks
         val = _folder(recipe, images, masks or recipe.train_masks, recipe.val_names)
     else:
-        names, val_names = _split(recipe, names)
-        val = _folder(recipe, *folders, val_names)
-    count = math.ceil(recipe.train_share * len(names))
-    chosen = [names[i * len(names) // count] for i in range(count)]
-    return _folder(recipe, *folders, chosen), val
+        train, val = _split(recipe, [file.stem for file in train.image_files])
+    if recipe.train_share < 1:
+        count = math.ceil(recipe.train_share * len(train))
+        chosen = [train.image_files[i * len(train) // count].stem for i in range(count)]
+        train = _folder(recipe, recipe.train_images, recipe.train_masks, chosen)
+    return train, val
 
 
 def _split(recipe, names):
-    """The names to train on, and every so many to validate on."""
+    """Every so many of the names to validate on, the others to train on."""
     every = round(1 / recipe.val_share) if recipe.val_share else len(names) + 1
     val = names[::every] if recipe.val_share else []
     train = sorted(set(names) - set(val))
@@ -236,7 +236,8 @@ def _split(recipe, names):
             f"recipe {recipe.name}: {len(names)} pictures, of which val_share={recipe.val_share} "
             "leaves none to train or to validate on; give val_images and val_masks"
         )
-    return train, val
+    folders = recipe.train_images, recipe.train_masks
+    return tuple(_folder(recipe, *folders, part) for part in (train, val))
 
 
 def _folder(recipe, images, masks, names):
