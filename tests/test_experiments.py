@@ -1,5 +1,6 @@
 """Tables of experiments: rows that parse, a result file a run, the page that is made of them."""
 
+import dataclasses
 import itertools
 import json
 import shlex
@@ -225,6 +226,43 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     assert bootstrap.differences(absent, absent)[3] is None
 
 
+def test_means_over_seeds_are_beside_the_mean_of_the_first_row():
+    def several(iou):
+        return np.full((1 + bootstrap.DRAWS, 3), iou)
+
+    found = {("a", 0): several(0.5), ("b", 0): several(0.6)}
+    assert bootstrap.means(found) == []
+    a, b = bootstrap.means(found | {("a", 1): several(0.7)})
+    assert a == {"row": "a", "seeds": [0, 1], "ious": 3 * [0.6], "differences": 3 * [(0, 0, 0)]}
+    assert b["seeds"] == [0] and b["differences"] == 3 * [(0, 0, 0)]
+
+
+def test_unseen_are_val_and_what_a_share_leaves_of_train(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for name in "abcdef":
+        keras.utils.save_img(tmp_path / f"images/{name}.png", np.zeros((8, 8, 3)), scale=False)
+        keras.utils.save_img(tmp_path / f"masks/{name}.png", np.zeros((8, 8, 1)), scale=False)
+    given = dataclasses.replace(
+        experiments.recipe_of("animals_fewer", "bilinear32"),
+        train_images=str(tmp_path / "images"),
+        train_masks=str(tmp_path / "masks"),
+        train_names=list("abcd"),
+        val_images="",
+        val_masks="",
+        val_names=list("ef"),
+        train_share=0.5,
+    )
+
+    def names(on, recipe=given):
+        chosen = bootstrap.measured_on(recipe, on)
+        return "".join(pictures.image_files[i].stem for pictures, i in chosen)
+
+    assert (names("train"), names("val"), names("unseen")) == ("ac", "ef", "efbd")
+    with pytest.raises(SystemExit, match="trained on all of train; see train_share"):
+        names("unseen", dataclasses.replace(given, train_share=1.0))
+
+
 def test_a_run_that_is_not_named_by_row_and_seed_is_refused(capsys):
     with pytest.raises(SystemExit):
         bootstrap.main(["camvid_long", "interpolated32_fixed"])
@@ -257,6 +295,7 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     class_priors.main(["tiny", "--rows", "stride16"])
     (priors,) = json.loads((tiny / "results/tiny/priors.json").read_text())["rows"]
     assert priors["taus"][0]["miou"] == pytest.approx(report["miou"], abs=1e-3)
+    bootstrap.main(["tiny", "bilinear_0", "stride16_0", "--on", "train"])
     bootstrap.main(["tiny", "bilinear_0", "stride16_0"])
     first, second = json.loads((tiny / "results/tiny/bootstrap.json").read_text())["rows"]
     assert first["differences"][0] == [0, 0, 0]
@@ -294,7 +333,10 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "python -m training.bootstrap tiny bilinear_0 stride16_0" in page
     assert "| pictures of val | |  |  | 2 |" in page
+    assert "python -m training.bootstrap tiny bilinear_0 stride16_0 --on train" in page
+    assert f"| bilinear, output stride 16 | 0 | {100 * other['miou']:.2f} % |" in page
     assert "| before the training |  | 0.250 |" in page
+    of_disc.pop()  # of train
     _, _, seed, of_draws, *_ = of_disc.pop().split("|")
     assert seed == " 0 " and of_draws.startswith(f" {100 * middle:+.1f} ({100 * low:+.1f} to ")
     heads, of_pictures = of_disc[-16:-8], of_disc[-8:]

@@ -1,18 +1,22 @@
 """Whether networks of a table of experiments differ by more than the choice of val's pictures.
 
     python -m training.bootstrap animals_stride bilinear32_2 interpolated32_fixed_2
+    python -m training.bootstrap animals_half bilinear32_0 interpolated32_fixed_0 --on unseen
 
 Takes runs, ROW_SEED, of `python -m training.experiments`, whose models lie in training/runs/: the
-first is what the others are compared with. Val is drawn anew from its own pictures 2000 times, with
-replacement, for all networks alike (the paired bootstrap, Efron 1979); a class that a draw lacks is
-left out of its means. Writes
-training/results/TABLE/bootstrap.json, which training/RESULTS.md shows: by how much mIoU and the IoU
-of each class differ, between which bounds in 95 % of the draws, and in how many pictures each class
-occurs. That is the chance of the pictures alone: training anew adds its own, and pictures of one
-film are more alike than such draws suppose.
+first is what the others are compared with; where there are several seeds of a row, their mean is
+compared with the mean of those of the first's row, too. Val is drawn anew from its own pictures
+2000 times, with replacement, for all networks alike (the paired bootstrap, Efron 1979); a class
+that a draw lacks is left out of its means. In place of val `--on train` takes the pictures that the
+networks were trained on, `--on unseen` val and those that `train_share` left out of train. Writes
+training/results/TABLE/bootstrap.json, or bootstrap_train.json and so on, which training/RESULTS.md
+shows: by how much mIoU and the IoU of each class differ, between which bounds in 95 % of the draws,
+and in how many pictures each class occurs. That is the chance of the pictures alone: training anew
+adds its own, and pictures of one film are more alike than such draws suppose.
 """
 
 import argparse
+import dataclasses
 import shlex
 import warnings
 
@@ -30,14 +34,29 @@ DRAWS = 2000
 BOUNDS = 2.5, 97.5  # percentiles
 
 
-def confusions(predict, pictures):
-    """(n, K, K): `evaluation.confusion` of each picture."""
+def measured_on(recipe, on):
+    """[(data, number of a picture in it)] of "val", of "train" or of all that were "unseen"."""
+    train, val = datasets(recipe)
+    if on == "train":
+        return [(train, i) for i in range(len(train))]
+    chosen = [(val, i) for i in range(len(val))]
+    if on == "unseen":
+        if recipe.train_share == 1:
+            raise SystemExit(f"{recipe.name} is trained on all of train; see train_share")
+        whole, _ = datasets(dataclasses.replace(recipe, train_share=1.0))
+        seen = set(train.image_files)
+        chosen += [(whole, i) for i, file in enumerate(whole.image_files) if file not in seen]
+    return chosen
+
+
+def confusions(predict, chosen):
+    """(n, K, K): `evaluation.confusion` of each picture of `measured_on`."""
     return np.array(
         [
             evaluation.confusion(
                 pictures.label_map(i), predict(pictures.image(i)), pictures.num_classes
             )
-            for i in tqdm(range(len(pictures)), unit=" images")
+            for pictures, i in tqdm(chosen, unit=" images")
         ]
     )
 
@@ -68,10 +87,28 @@ def differences(ours, theirs):
     ]
 
 
-def occurrences(pictures):
-    """[in how many pictures each class occurs]."""
-    present = [np.bincount(y.ravel(), minlength=256) > 0 for y in pictures.label_maps()]
-    return np.sum(present, axis=0)[: pictures.num_classes].tolist()
+def compared(row, seeds, ours, theirs):
+    """A line of the table: `ious` as they are, and their `differences` from those of the first."""
+    found = [None if np.isnan(x) else float(x) for x in ours[0]]
+    return {"row": row, "seeds": seeds, "ious": found, "differences": differences(ours, theirs)}
+
+
+def means(found):
+    """The `compared` means over the seeds of each row, where {(row, seed): ious} has several."""
+    seeds = {}
+    for row, seed in found:
+        seeds.setdefault(row, []).append(seed)
+    if len(seeds) == len(found):
+        return []
+    of_row = {row: np.mean([found[row, seed] for seed in seeds[row]], axis=0) for row in seeds}
+    first = next(iter(seeds))
+    return [compared(row, seeds[row], of_row[row], of_row[first]) for row in seeds]
+
+
+def occurrences(label_maps, num_classes):
+    """[in how many label maps each class occurs]."""
+    present = [np.bincount(y.ravel(), minlength=256) > 0 for y in label_maps]
+    return np.sum(present, axis=0)[:num_classes].tolist()
 
 
 def row_and_seed(text):
@@ -86,25 +123,36 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("runs", nargs="+", type=row_and_seed, help="ROW_SEED, as their folders")
+    parser.add_argument("--on", choices=("val", "train", "unseen"), default="val")
     arguments = parser.parse_args(arguments)
-    runs = arguments.runs
-    paths = [finished_run(arguments.table, *run) / "model.keras" for run in runs]
-    train, val = datasets(recipe_of(arguments.table, runs[0][0]))
-    names = TABLES[arguments.table].subset or val.class_names
-    frequent = [val.class_names.index(name) for name in names]
-    taken, first, rows = draw(len(val)), None, []
+    table, runs, on = arguments.table, arguments.runs, arguments.on
+    paths = [finished_run(table, *run) / "model.keras" for run in runs]
+    recipe = recipe_of(table, runs[0][0])
+    train, val = datasets(recipe)
+    frequent = [val.class_names.index(x) for x in TABLES[table].subset or val.class_names]
+    chosen, found, rows = measured_on(recipe, on), {}, []
+    taken = draw(len(chosen))
     for (row, seed), path in zip(runs, paths, strict=True):
-        found = ious(confusions(predictor(models.load(path)), val), taken, frequent)
-        first = found if first is None else first
-        rows.append({"row": row, "seed": seed, "differences": differences(found, first)})
-        print(row, seed, f"{100 * found[0, 0]:.2f} %", rows[-1]["differences"][0], flush=True)
-    words = ["python", "-m", "training.bootstrap", arguments.table]
+        found[row, seed] = ious(confusions(predictor(models.load(path)), chosen), taken, frequent)
+        rows.append(compared(row, [seed], found[row, seed], found[runs[0]]))
+        print(
+            row, seed, f"{100 * rows[-1]['ious'][0]:.2f} %", rows[-1]["differences"][0], flush=True
+        )
+    words = ["python", "-m", "training.bootstrap", table]
     words += [f"{row}_{seed}" for row, seed in runs]
-    result = {"command": shlex.join(words), "draws": DRAWS, "rows": rows}
-    result["class_names"] = list(val.class_names)
-    result["pictures"] = {"train": occurrences(train), "val": occurrences(val)}
-    path = RESULTS / arguments.table / "bootstrap.json"
-    write_json({**result, "run": provenance()}, path)
+    words += ["--on", on] if on != "val" else []
+    label_maps = {"train": train.label_maps(), on: (data.label_map(i) for data, i in chosen)}
+    result = {
+        "command": shlex.join(words),
+        "draws": DRAWS,
+        "on": on,
+        "rows": rows + means(found),
+        "class_names": list(val.class_names),
+        "pictures": {x: occurrences(maps, val.num_classes) for x, maps in label_maps.items()},
+        "run": provenance(),
+    }
+    path = RESULTS / table / ("bootstrap.json" if on == "val" else f"bootstrap_{on}.json")
+    write_json(result, path)
     print(path)
 
 

@@ -358,26 +358,32 @@ def draw_pictures(changes, path):
 
 
 def _bootstrap(table, found):
-    """What `training.bootstrap` measured: a line a run beside the first."""
-    first, *others = found["rows"]
-    lines = [f"By how many points networks differ from {table.rows[first['row']].label}, seed"]
+    """What `training.bootstrap` measured: a line a run, then one a row of several seeds."""
+    first = found["rows"][0]
+    lines = [f"Networks on {MEASURED_ON[found['on']]}: of {table.rows[first['row']].label}, seed"]
+    lines += [f"{first['seeds'][0]}, mIoU and IoU, of the others by how many points they differ"]
+    lines += [f"from it, in brackets the bounds that 95 % of {found['draws']:,} draws of these"]
     lines += [
-        f"{first['seed']}, and in brackets the bounds that 95 % of {found['draws']:,} draws of"
+        "pictures lie in; means of several seeds beside the mean of its seeds. Before them in"
     ]
-    lines += ["val's pictures lie in; before them in how many pictures each class occurs:", ""]
+    lines += ["how many pictures each class occurs:", ""]
     columns = [k for k, difference in enumerate(first["differences"]) if difference]
     if not table.subset:
         columns.remove(1)
     names = ["mIoU", table.subset_name, *found["class_names"]]
-    lines += [f"| | seed | {' | '.join(names[k] for k in columns)} |"]
+    lines += [f"| | seeds | {' | '.join(names[k] for k in columns)} |"]
     lines += ["|---" * (len(columns) + 2) + "|"]
     for split, pictures in found["pictures"].items():
         cells = [f"{pictures[k - 2]:,}" if k > 1 else "" for k in columns]
         lines.append(f"| pictures of {split} | | {' | '.join(cells)} |")
-    for one in others:
-        cells = [_bounds(one["differences"][k]) for k in columns]
-        label = table.rows[one["row"]].label
-        lines.append(f"| {' | '.join([label, str(one['seed']), *cells])} |")
+    for one in found["rows"]:
+        of_first = one["row"] == first["row"] and not any(one["differences"][0])
+        cells = [
+            _percent([one["ious"][k]]) if of_first else _bounds(one["differences"][k])
+            for k in columns
+        ]
+        seeds = ", ".join(map(str, one["seeds"]))
+        lines.append(f"| {' | '.join([table.rows[one['row']].label, seeds, *cells])} |")
     return lines
 
 
@@ -387,6 +393,11 @@ def _bounds(difference):
     return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
+MEASURED_ON = {
+    "val": "val",
+    "train": "the pictures they were trained on",
+    "unseen": "val and the pictures of train that were left out",
+}
 # files of a table's folder in training/results/, beside those of its runs
 MEASURED = {
     "class_*.json": _one_class,
@@ -395,7 +406,7 @@ MEASURED = {
     "probe.json": _probe,
     "heads.json": _heads,
     "pictures.json": _pictures,
-    "bootstrap.json": _bootstrap,
+    "bootstrap*.json": _bootstrap,
 }
 
 
