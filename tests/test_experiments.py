@@ -209,21 +209,21 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     right, wrong = np.diag([6, 2]), np.array([[6, 0], [2, 0]])
     taken = bootstrap.draw(40)
     assert taken.shape == (1 + bootstrap.DRAWS, 40) and (taken.sum(1) == 40).all()
-    always = bootstrap.ious(np.array([right] * 40), taken, [0, 1])
+    always = bootstrap.scores(np.array([right] * 40), taken, [0, 1])
     assert (always == 1).all()
-    half = bootstrap.ious(np.array([right] * 20 + [wrong] * 20), taken, [0, 1])
-    miou, same, first, second = bootstrap.differences(half, always)
-    assert same == miou
+    half = bootstrap.scores(np.array([right] * 20 + [wrong] * 20), taken, [0, 1])
+    miou, accuracy, same, first, second = bootstrap.differences(half, always)
+    assert same == miou and accuracy[0] == -0.125
     assert second[0] == -0.5 and second[1] < -0.6 and second[2] > -0.4
     # 20 of 40, give or take: a binomial with a standard deviation of 3.16
     np.testing.assert_allclose(second[1:], [-0.5 - 1.96 * 0.079, -0.5 + 1.96 * 0.079], atol=0.03)
     assert miou[0] == pytest.approx((first[0] + second[0]) / 2)
-    frequent = [bootstrap.ious(np.array([one] * 40), taken, [1]) for one in (wrong, right)]
-    assert bootstrap.differences(*frequent)[1] == (-1, -1, -1)
-    once = bootstrap.ious(np.array([right] + [np.diag([6, 0])] * 39), taken, [0])
-    assert bootstrap.differences(once, once)[3] == (0, 0, 0)  # absent in many draws
-    absent = bootstrap.ious(np.array([np.diag([6, 0])] * 40), taken, [0])
-    assert bootstrap.differences(absent, absent)[3] is None
+    frequent = [bootstrap.scores(np.array([one] * 40), taken, [1]) for one in (wrong, right)]
+    assert bootstrap.differences(*frequent)[2] == (-1, -1, -1)
+    once = bootstrap.scores(np.array([right] + [np.diag([6, 0])] * 39), taken, [0])
+    assert bootstrap.differences(once, once)[4] == (0, 0, 0)  # absent in many draws
+    absent = bootstrap.scores(np.array([np.diag([6, 0])] * 40), taken, [0])
+    assert bootstrap.differences(absent, absent)[4] is None
 
 
 def test_means_over_seeds_are_beside_the_mean_of_the_first_row():
@@ -233,7 +233,7 @@ def test_means_over_seeds_are_beside_the_mean_of_the_first_row():
     found = {("a", 0): several(0.5), ("b", 0): several(0.6)}
     assert bootstrap.means(found) == []
     a, b = bootstrap.means(found | {("a", 1): several(0.7)})
-    assert a == {"row": "a", "seeds": [0, 1], "ious": 3 * [0.6], "differences": 3 * [(0, 0, 0)]}
+    assert a == {"row": "a", "seeds": [0, 1], "scores": 3 * [0.6], "differences": 3 * [(0, 0, 0)]}
     assert b["seeds"] == [0] and b["differences"] == 3 * [(0, 0, 0)]
 
 
@@ -332,7 +332,7 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     line, ious, *of_disc = [x for x in page.splitlines() if x.startswith("| DUpsampling")]
     assert "python -m training.edges tiny --rows stride16 --seeds 0" in page
     assert "python -m training.bootstrap tiny bilinear_0 stride16_0" in page
-    assert "| pictures of val | |  |  | 2 |" in page
+    assert "| pictures of val | |  |  |  | 2 |" in page
     assert "python -m training.bootstrap tiny bilinear_0 stride16_0 --on train" in page
     assert f"| bilinear, output stride 16 | 0 | {100 * other['miou']:.2f} % |" in page
     assert "| before the training |  | 0.250 |" in page

@@ -67,16 +67,17 @@ def draw(length, seed=0):
     return np.vstack([np.ones((1, length)), rng.multinomial(length, [1 / length] * length, DRAWS)])
 
 
-def ious(counts, taken, frequent):
-    """(1 + DRAWS, 2 + K) by what was taken: mIoU, the mean of `frequent`, IoU, or NaN."""
+def scores(counts, taken, frequent):
+    """(1 + DRAWS, 3 + K) by what was taken: mIoU, pixel accuracy, `frequent`, IoU or NaN."""
     totals = np.tensordot(taken, counts, 1)
     found = np.array([evaluation.ious(total) for total in totals])
-    means = [np.nanmean(several, axis=1) for several in (found, found[:, frequent])]
-    return np.column_stack([*means, found])
+    accuracies = np.trace(totals, axis1=1, axis2=2) / totals.sum((1, 2))
+    miou, of_frequent = (np.nanmean(several, axis=1) for several in (found, found[:, frequent]))
+    return np.column_stack([miou, accuracies, of_frequent, found])
 
 
 def differences(ours, theirs):
-    """[(difference, low, high)] of the columns of `ious`, None where one never has the class."""
+    """[(difference, low, high)] of the columns of `scores`, None where one never has the class."""
     both = ours - theirs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns that are all NaN
@@ -88,13 +89,13 @@ def differences(ours, theirs):
 
 
 def compared(row, seeds, ours, theirs):
-    """A line of the table: `ious` as they are, and their `differences` from those of the first."""
+    """A line: `scores` as they are, and their `differences` from those of the first."""
     found = [None if np.isnan(x) else float(x) for x in ours[0]]
-    return {"row": row, "seeds": seeds, "ious": found, "differences": differences(ours, theirs)}
+    return {"row": row, "seeds": seeds, "scores": found, "differences": differences(ours, theirs)}
 
 
 def means(found):
-    """The `compared` means over the seeds of each row, where {(row, seed): ious} has several."""
+    """The `compared` means over the seeds of each row, where {(row, seed): scores} has several."""
     seeds = {}
     for row, seed in found:
         seeds.setdefault(row, []).append(seed)
@@ -133,10 +134,14 @@ def main(arguments=None):
     chosen, found, rows = measured_on(recipe, on), {}, []
     taken = draw(len(chosen))
     for (row, seed), path in zip(runs, paths, strict=True):
-        found[row, seed] = ious(confusions(predictor(models.load(path)), chosen), taken, frequent)
+        found[row, seed] = scores(confusions(predictor(models.load(path)), chosen), taken, frequent)
         rows.append(compared(row, [seed], found[row, seed], found[runs[0]]))
         print(
-            row, seed, f"{100 * rows[-1]['ious'][0]:.2f} %", rows[-1]["differences"][0], flush=True
+            row,
+            seed,
+            f"{100 * rows[-1]['scores'][0]:.2f} %",
+            rows[-1]["differences"][0],
+            flush=True,
         )
     words = ["python", "-m", "training.bootstrap", table]
     words += [f"{row}_{seed}" for row, seed in runs]

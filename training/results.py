@@ -361,7 +361,7 @@ def _bootstrap(table, found):
     """What `training.bootstrap` measured: a line a run, then one a row of several seeds."""
     first = found["rows"][0]
     lines = [f"Networks on {MEASURED_ON[found['on']]}: of {table.rows[first['row']].label}, seed"]
-    lines += [f"{first['seeds'][0]}, mIoU and IoU, of the others by how many points they differ"]
+    lines += [f"{first['seeds'][0]}, the scores, of the others by how many points they differ"]
     lines += [f"from it, in brackets the bounds that 95 % of {found['draws']:,} draws of these"]
     lines += [
         "pictures lie in; means of several seeds beside the mean of its seeds. Before them in"
@@ -369,17 +369,17 @@ def _bootstrap(table, found):
     lines += ["how many pictures each class occurs:", ""]
     columns = [k for k, difference in enumerate(first["differences"]) if difference]
     if not table.subset:
-        columns.remove(1)
-    names = ["mIoU", table.subset_name, *found["class_names"]]
+        columns.remove(2)
+    names = ["mIoU", "pixel accuracy", table.subset_name, *found["class_names"]]
     lines += [f"| | seeds | {' | '.join(names[k] for k in columns)} |"]
     lines += ["|---" * (len(columns) + 2) + "|"]
     for split, pictures in found["pictures"].items():
-        cells = [f"{pictures[k - 2]:,}" if k > 1 else "" for k in columns]
+        cells = [f"{pictures[k - 3]:,}" if k > 2 else "" for k in columns]
         lines.append(f"| pictures of {split} | | {' | '.join(cells)} |")
     for one in found["rows"]:
         of_first = one["row"] == first["row"] and not any(one["differences"][0])
         cells = [
-            _percent([one["ious"][k]]) if of_first else _bounds(one["differences"][k])
+            _percent([one["scores"][k]]) if of_first else _bounds(one["differences"][k])
             for k in columns
         ]
         seeds = ", ".join(map(str, one["seeds"]))
