@@ -7,8 +7,10 @@ import itertools
 import json
 import statistics
 
+import numpy as np
+
 from keras_dup.whole import writing
-from training.experiments import RESULTS, TABLES, origin
+from training.experiments import RESULTS, TABLES, origin, recipe_of
 
 PAGE = RESULTS.parent / "RESULTS.md"
 PEER = RESULTS / "peer.json"  # of training.peer
@@ -35,8 +37,12 @@ PICTURES_TEXT = """\
 
 By how much W beside interpolated scores changes the cross-entropy on val, on the features of a
 trained bilinear network, which stay as they are: above 0 it costs, below it helps. From the tables
-of `training.picture_probe` above; the paper trains on 10,582 pictures. What networks do whose
-features are trained with W is in the table of an eighth of the animals' pictures."""
+of `training.picture_probe` above; the paper trains on 10,582 pictures."""
+SEEN_TEXT = """\
+And networks trained whole, DUpsampling from the bilinear start: by how many points the mean IoU of
+the frequent classes and the pixel accuracy differ from bilinear's, means over the seeds of both, on
+the pictures they were trained on and on others, and the bounds that 95 % of the draws of these lie
+in. From the tables of `training.bootstrap` above."""
 RAMPS_TEXT = """\
 How much W holds, in %, of scores of a class that rise linearly over a window, which is what
 bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
@@ -50,8 +56,9 @@ def main():
             draw(table, found, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
     if changes := pictures_probed():
-        draw_pictures(changes, WITH_W)
-        sections.append(learned_from(changes))
+        seen = seen_and_unseen()
+        draw_pictures(changes, seen, WITH_W)
+        sections.append(learned_from(changes, seen))
     sections += [write() for path, write in ((BOUNDS, label_bounds), (PEER, peer)) if path.exists()]
     sections.append(not_run())
     with writing(PAGE) as path:
@@ -330,29 +337,65 @@ def pictures_probed():
     }
 
 
-def learned_from(changes):
-    """The section of what `pictures_probed` gives."""
+def seen_and_unseen():
+    """[{share of train, "on", "seeds", differences}] of networks, from `training.bootstrap`.
+
+    Of DUpsampling that started as bilinear, in tables that were measured on the pictures of train.
+    """
+    row, found = "interpolated32_fixed", []
+    folders = [path.parent for path in RESULTS.glob("*/bootstrap_train.json")]
+    for path in sorted(file for folder in folders for file in folder.glob("bootstrap*.json")):
+        measured = json.loads(path.read_text())
+        ours = [one for one in measured["rows"] if one["row"] == row]
+        if ours:
+            seeds, differences = ours[-1]["seeds"], ours[-1]["differences"]  # the last: the mean
+            share = recipe_of(path.parent.name, row).train_share
+            one = {"share": share, "on": measured["on"], "seeds": seeds}
+            found.append({**one, "pixel_accuracy": differences[1], "frequent": differences[2]})
+    return sorted(found, key=lambda one: (one["share"], one["on"]))
+
+
+def learned_from(changes, seen):
+    """The section of what `pictures_probed` and `seen_and_unseen` give."""
     lines = [PICTURES_TEXT, "", "| network | pictures | change |", "|---|---|---|"]
     for network, points in changes.items():
         lines += [f"| {network} | {count:,} | {change:+.3f} |" for count, change in points.items()]
-    picture = "![The change of the loss on val over the number of pictures](results/pictures.png)"
+    if seen:
+        lines += ["", SEEN_TEXT, ""]
+        lines += ["| trained on | measured on | seeds | of the frequent | pixel accuracy |"]
+        lines += ["|---|---|---|---|---|"]
+    for one in seen:
+        cells = [f"{100 * one['share']:g} % of train", MEASURED_ON[one["on"]]]
+        cells += [", ".join(map(str, one["seeds"]))]
+        cells += [_bounds(one[key], 2) for key in ("frequent", "pixel_accuracy")]
+        lines.append(f"| {' | '.join(cells)} |")
+    picture = "![What W changes over the number of pictures](results/pictures.png)"
     return "\n".join([*lines, "", picture, ""])
 
 
-def draw_pictures(changes, path):
-    """What `pictures_probed` gives, a line a network."""
+def draw_pictures(changes, seen, path):
+    """What `pictures_probed` gives, a line a network, and beside it what `seen_and_unseen` does."""
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure(figsize=(6, 3.6), layout="constrained")
-    axis = figure.subplots()
+    figure = matplotlib.figure.Figure(figsize=(11, 3.6), layout="constrained")
+    probed, whole = figure.subplots(1, 2)
     for name, points in changes.items():
-        axis.plot(list(points), list(points.values()), ".-", label=name)
-    axis.axhline(0, color="black", linewidth=0.8)
-    axis.set(xlabel="pictures that W is learned from", ylabel="change of cross-entropy on val")
-    axis.set(xscale="log")
-    axis.set_yscale("symlog", linthresh=0.01)
-    axis.grid(alpha=0.3)
-    axis.legend()
+        probed.plot(list(points), list(points.values()), ".-", label=name)
+    probed.set(xlabel="pictures that W is learned from", ylabel="change of cross-entropy on val")
+    probed.set(xscale="log", title="on the features of a bilinear network")
+    probed.set_yscale("symlog", linthresh=0.01)
+    for on, words in MEASURED_ON.items():
+        points = [one for one in seen if one["on"] == on]
+        shares = [100 * one["share"] for one in points]
+        middle, low, high = 100 * np.reshape([one["frequent"] for one in points], (-1, 3)).T
+        bars = middle - low, high - middle
+        whole.errorbar(shares, middle, bars, fmt=".-", capsize=3, label=f"on {words}")
+    whole.set(xlabel="% of the animals' pictures", ylabel="points of the frequent classes")
+    whole.set(title="DUpsampling beside bilinear, trained whole")
+    for axis in (probed, whole):
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize="small")
     with writing(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
@@ -387,10 +430,10 @@ def _bootstrap(table, found):
     return lines
 
 
-def _bounds(difference):
+def _bounds(difference, digits=1):
     """A difference and its bounds, in points."""
-    middle, low, high = (100 * x for x in difference)
-    return f"{middle:+.1f} ({low:+.1f} to {high:+.1f})"
+    middle, low, high = (f"{100 * x:+.{digits}f}" for x in difference)
+    return f"{middle} ({low} to {high})"
 
 
 MEASURED_ON = {
