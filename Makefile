@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 .PHONY: demo notebooks test lint beam
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
+# (one inter-op thread: the order in which gradients are added does not hang on timing)
 demo: $(VENV)/installed
-	$(BIN)/python -m training.demo
+	TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m training.demo
 
 # runs training/notebooks/ and stores what they give
 notebooks: $(VENV)/installed
