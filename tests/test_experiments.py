@@ -339,6 +339,7 @@ def test_runs_become_files_and_files_become_a_page(tiny, capsys, monkeypatch):
     results.main()
     page = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in page and (tiny / "results/tiny.png").exists()
+    assert (tiny / "results/pictures.png").exists()
     assert "python -m training.experiments tiny stride16 --seeds 0 1" in page
     assert "python -m training.compare_rows tiny bilinear stride16" in page
     assert (tiny / "results/tiny/bilinear-stride16.png").exists()

@@ -31,7 +31,6 @@ Val label maps brought down and up again, mIoU and IoU by class in %: by the lab
 each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
 train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need
 not be shares."""
-WITH_W = RESULTS / "pictures.png"
 PICTURES_TEXT = """\
 ## What W adds, by the number of pictures it is learned from
 
@@ -57,7 +56,7 @@ def main():
             sections.append(section(name, table, found))
     if changes := pictures_probed():
         seen = seen_and_unseen()
-        draw_pictures(changes, seen, WITH_W)
+        draw_pictures(changes, seen, RESULTS / "pictures.png")
         sections.append(learned_from(changes, seen))
     sections += [write() for path, write in ((BOUNDS, label_bounds), (PEER, peer)) if path.exists()]
     sections.append(not_run())
