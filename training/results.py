@@ -42,6 +42,11 @@ And networks trained whole, DUpsampling from the bilinear start: by how many poi
 the frequent classes and the pixel accuracy differ from bilinear's, means over the seeds of both, on
 the pictures they were trained on and on others, and the bounds that 95 % of the draws of these lie
 in. From the tables of `training.bootstrap` above."""
+MEASURED_ON = {  # training.bootstrap --on
+    "val": "val",
+    "train": "the pictures they were trained on",
+    "unseen": "val and the pictures of train that were left out",
+}
 RAMPS_TEXT = """\
 How much W holds, in %, of scores of a class that rise linearly over a window, which is what
 bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
@@ -405,10 +410,8 @@ def _bootstrap(table, found):
     lines = [f"Networks on {MEASURED_ON[found['on']]}: of {table.rows[first['row']].label}, seed"]
     lines += [f"{first['seeds'][0]}, the scores, of the others by how many points they differ"]
     lines += [f"from it, in brackets the bounds that 95 % of {found['draws']:,} draws of these"]
-    lines += [
-        "pictures lie in; means of several seeds beside the mean of its seeds. Before them in"
-    ]
-    lines += ["how many pictures each class occurs:", ""]
+    lines += ["pictures lie in; means of several seeds beside the mean of its seeds. Before them"]
+    lines += ["in how many pictures each class occurs:", ""]
     columns = [k for k, difference in enumerate(first["differences"]) if difference]
     if not table.subset:
         columns.remove(2)
@@ -435,11 +438,6 @@ def _bounds(difference, digits=1):
     return f"{middle} ({low} to {high})"
 
 
-MEASURED_ON = {
-    "val": "val",
-    "train": "the pictures they were trained on",
-    "unseen": "val and the pictures of train that were left out",
-}
 # files of a table's folder in training/results/, beside those of its runs
 MEASURED = {
     "class_*.json": _one_class,
