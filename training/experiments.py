@@ -339,7 +339,10 @@ TABLES = {
         {
             "bilinear32": strides(TABLE_1)["bilinear32"],
             "interpolated32_fixed": INTERPOLATED32_FIXED,
-            "interpolated32_balanced": INTERPOLATED32_BALANCED,
+            "interpolated32_balanced": Row(
+                INTERPOLATED32_BALANCED.label,
+                f"{INTERPOLATED32_BALANCED.overrides} steps_per_epoch=2025",
+            ),
         },
         FREQUENT,
     ),
