@@ -426,6 +426,17 @@ def test_a_run_of_another_recipe_is_not_continued(tmp_path):
     run._save_recipe(TINY, tmp_path)
 
 
+def test_a_run_of_another_backend_is_not_continued(tmp_path):
+    run._save_recipe(TINY, tmp_path)
+    other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
+    starts = [{**json.loads((tmp_path / "runs.json").read_text())[0], "backend": other}]
+    (tmp_path / "runs.json").write_text(json.dumps(starts))
+    (tmp_path / run.CHECKPOINT).touch()
+    with pytest.raises(ValueError, match=f"go on with KERAS_BACKEND={other}"):
+        run._save_recipe(TINY, tmp_path)
+    assert json.loads((tmp_path / "runs.json").read_text()) == starts
+
+
 def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(run.importlib.util, "find_spec", lambda module: None)
     with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):

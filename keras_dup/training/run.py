@@ -50,7 +50,7 @@ def train(recipe, output):
     Raises:
         ImportError: the extra `train` is missing.
         ValueError: pictures that cannot be used, all of them named; or the folder holds a run of
-            another recipe.
+            another recipe, or on another Keras backend.
         FloatingPointError: the loss is NaN.
         WorkerLost: of several processes another one ended; start again.
     """
@@ -242,8 +242,10 @@ def _projection(recipe, train_data, output):
 
 
 def _save_recipe(recipe, output):
-    """Writes recipe.json and runs.json; a run that goes on has to go on with the same recipe."""
+    """Writes recipe.json and runs.json; a run goes on with the same recipe and backend."""
     path, new = output / "recipe.json", json.loads(json.dumps(dataclasses.asdict(recipe)))
+    runs = output / "runs.json"
+    starts = json.loads(runs.read_text()) if runs.exists() else []
     if path.exists() and (output / CHECKPOINT).exists():
         plain = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.name, recipe.num_classes))))
         old = {**plain, **json.loads(path.read_text())}  # of a version that had fewer fields
@@ -253,9 +255,14 @@ def _save_recipe(recipe, output):
                 f"{output} holds a run of another recipe ({'; '.join(changed)}); give another "
                 "--output, or delete the folder to start anew"
             )
+        backend, now = starts[-1]["backend"] if starts else None, keras.backend.backend()
+        if backend not in (None, now):
+            raise ValueError(
+                f"{output} holds a run on the backend {backend}, whose checkpoint does not fit "
+                f"{now}'s layers; go on with KERAS_BACKEND={backend}, give another --output, or "
+                "delete the folder to start anew"
+            )
     write_json(new, path)
-    runs = output / "runs.json"
-    starts = json.loads(runs.read_text()) if runs.exists() else []
     write_json([*starts, provenance()], runs)
 
 
