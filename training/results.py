@@ -57,7 +57,8 @@ def main():
     for name, table in TABLES.items():
         found = results(name)
         if found:
-            draw(table, found, RESULTS / f"{name}.png")
+            if logs := logged(found):
+                draw(table, logs, RESULTS / f"{name}.png")
             sections.append(section(name, table, found))
     if changes := pictures_probed():
         seen = seen_and_unseen()
@@ -91,6 +92,12 @@ def not_run():
             command = f"python -m training.experiments {name} {' '.join(missing)}"
             lines.append(f"- {table.title}: `{command}`")
     return "\n".join([*lines, ""])
+
+
+def logged(found):
+    """[(row, log)] of the runs of `results` that were validated more than once: their curves."""
+    logs = [(row, run["log"]) for row, runs in found.items() for run in runs]
+    return [(row, log) for row, log in logs if len(log) > 1]
 
 
 def label_bounds():
@@ -143,7 +150,9 @@ def section(name, table, found):
     size = " x ".join(map(str, some["recipe"]["crop_size"]))
     lines += ["", f"Decoder, whole: multiply-adds in millions at {size}. IoU by class, in %:", ""]
     lines += _classes(table, found)
-    lines += ["", f"![Loss, mIoU and T over the steps](results/{name}.png)", ""]
+    lines.append("")
+    if logged(found):
+        lines += [f"![Loss, mIoU and T over the steps](results/{name}.png)", ""]
     pairs = [path.stem.split("-") for path in sorted((RESULTS / name).glob("*.png"))]
     for pair in pairs:
         lines += [f"![{' beside '.join(pair)}](results/{name}/{'-'.join(pair)}.png)", ""]
@@ -461,22 +470,23 @@ def _where(run):
     start = run["runs"][-1]
     versions = start["versions"]
     commits = dict.fromkeys(one["commit"][:7] for one in run["runs"])
+    processors = dict.fromkeys(one["processor"] for one in run["runs"])
     return (
-        f"- {start['processor']}; Keras {versions['keras']} on {start['backend']} "
+        f"- {', then '.join(processors)}; Keras {versions['keras']} on {start['backend']} "
         f"{versions[start['backend']]}; commit {', then '.join(commits)}"
     )
 
 
-def draw(table, found, path):
+def draw(table, logs, path):
     """Loss, mIoU on val and T over the steps, a line a run, those of a row in one colour."""
     import matplotlib.figure
 
-    logs = [(row, run["log"]) for row, runs in found.items() for run in runs]
+    rows = dict.fromkeys(row for row, _ in logs)
     panels = [panel for panel in PANELS if any(log[-1].get(panel) for _, log in logs)]
-    size = 4.5 * len(panels), 3.6 + 0.1 * len(found)  # the names stand below, in two columns
+    size = 4.5 * len(panels), 3.6 + 0.1 * len(rows)  # the names stand below, in two columns
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    colours = {row: f"C{i}" for i, row in enumerate(found)}
+    colours = {row: f"C{i}" for i, row in enumerate(rows)}
     for axis, panel in zip(axes, panels, strict=True):
         named = set()
         for row, log in logs:
