@@ -228,17 +228,18 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
 
 def test_what_networks_gain_on_pictures_they_saw_and_did_not_see_is_of_their_means():
     found = results.seen_and_unseen()
-    measured = [(one["share"], one["on"]) for one in found]
-    both = [(share, on) for share in (0.125, 0.5) for on in ("train", "unseen")]
-    assert measured == [*both, (1, "train"), (1, "val")]
+    measured = [(one["share"], one["steps"], one["on"]) for one in found]
+    parts, whole = ((0.125, 1350), (0.5, 2025)), ((1, 4050), (1, 10800))
+    expected = [(*run, on) for run in parts for on in ("train", "unseen")]
+    assert measured == expected + [(*run, on) for run in whole for on in ("train", "val")]
     path = experiments.RESULTS / "animals_half/bootstrap_unseen.json"
-    mean = json.loads(path.read_text())["rows"][-1]
-    assert mean["row"] == "interpolated32_fixed" and len(mean["seeds"]) > 1
-    middle, low, high = (100 * x for x in mean["differences"][2])
+    rows = json.loads(path.read_text())["rows"]
+    mean = [one for one in rows if one["row"] == "interpolated32_fixed"][-1]
+    assert len(mean["seeds"]) > 1
+    middle, low, high = (100 * x for x in mean["differences"][0])
     cells = f"{', '.join(map(str, mean['seeds']))} | {middle:+.2f} ({low:+.2f} to {high:+.2f}) |"
-    assert f"| 50 % of train | {results.MEASURED_ON['unseen']} | {cells}" in results.learned_from(
-        {}, found
-    )
+    line = f"| 50 % of train | 2,025 | {results.MEASURED_ON['unseen']} | {cells}"
+    assert line in results.learned_from({}, found)
 
 
 def test_means_over_seeds_are_beside_the_mean_of_the_first_row():
