@@ -391,7 +391,7 @@ def draw_pictures(changes, seen, path):
     """What `pictures_probed` gives, a line a network, and beside it what `seen_and_unseen` does."""
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure(figsize=(11, 3.6), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(11, 4.4), layout="constrained")
     probed, whole = figure.subplots(1, 2)
     for name, points in changes.items():
         probed.plot(list(points), list(points.values()), ".-", label=name)
@@ -413,9 +413,9 @@ def draw_pictures(changes, seen, path):
     for axis in (probed, whole):
         axis.axhline(0, color="black", linewidth=0.8)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
     with writing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+        figure.savefig(temporary, dpi=100, bbox_inches="tight")
 
 
 def _bootstrap(table, found):
