@@ -502,7 +502,7 @@ TABLES = {
         "shallower; two end lower than one or none, by bicyclists most. After 180 steps the "
         "training loss is higher with every feature that is added, at the end with all but "
         "b5u3c3: they take more steps, and in three times as many, next table, b2u2c3 is ahead "
-        "of none. Multiply-adds of keras-hub's layers are not counted.",
+        "of none. Multiply-adds of the layers of keras-hub and keras-cv are not counted.",
         "camvid_efficientnet_lite0",
         PHOTOGRAPHS,
         {
