@@ -226,6 +226,20 @@ def test_differences_have_the_bounds_of_draws_of_pictures():
     assert bootstrap.differences(absent, absent)[4] is None
 
 
+def test_a_run_that_went_on_elsewhere_names_both_machines():
+    start = {"processor": "GPU", "commit": "1" * 40, "backend": "jax"}
+    start["versions"] = {"keras": "3.15", "jax": "0.11"}
+    where = results._where({"runs": [start, {**start, "processor": "CPU"}, start]})
+    assert where == "- GPU, then CPU; Keras 3.15 on jax 0.11; commit 1111111"
+
+
+def test_runs_that_were_validated_once_have_no_curves():
+    once, twice = {"log": [{"step": "2"}]}, {"log": [{"step": "1"}, {"step": "2"}]}
+    assert results.logged({"a": [once], "b": [once, twice]}) == [("b", twice["log"])]
+    page = results.PAGE.read_text()
+    assert "results/animals_stride.png" in page and "results/animals_stride_longer.png" not in page
+
+
 def test_what_networks_gain_on_pictures_they_saw_and_did_not_see_is_of_their_means():
     found = results.seen_and_unseen()
     measured = [(one["share"], one["steps"], one["on"]) for one in found]
