@@ -408,8 +408,7 @@ def draw_pictures(changes, seen, path):
     names = [f"{100 * share:g} %\n{steps:,} steps" for share, steps in trained]
     whole.set_xticks(range(len(trained)), names)
     whole.set(xlabel="of the animals' pictures", ylabel="points of the frequent classes")
-    whole.set_xlim(-0.5, len(trained) - 0.5)
-    whole.set(title="DUpsampling beside bilinear, trained whole")
+    whole.set(xlim=(-0.5, len(trained) - 0.5), title="DUpsampling beside bilinear, trained whole")
     for axis in (probed, whole):
         axis.axhline(0, color="black", linewidth=0.8)
         axis.grid(alpha=0.3)
