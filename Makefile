@@ -11,17 +11,17 @@ demo: $(VENV)/installed
 
 # runs training/notebooks/ and stores what they give
 notebooks: $(VENV)/installed
-	$(BIN)/python -m training.run_notebooks
+	$(BIN)/python -m training.notebooks.run
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" \
-	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/test_compression.py \
-	    tests/test_folding.py tests/test_losses.py tests/test_packed_loss.py
+	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/projection/test_compression.py \
+	    tests/export/test_folding.py tests/test_losses.py tests/test_packed_loss.py
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed
-	$(VENV)-beam/bin/python -m pytest tests/test_beam.py
+	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -200,7 +200,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
 def test_shipped_imagenet_weights_recognise_a_photograph():
     matplotlib = pytest.importorskip("matplotlib", reason="its sample data hold the photograph")
     from keras_dup.backbones.efficientnet_lite import efficientnet_lite0_classifier
-    from training.convert_efficientnet_lite0 import classify
+    from saved_models.scripts.convert_efficientnet_lite0 import classify
 
     folder = pathlib.Path(matplotlib.get_data_path()) / "sample_data"
     model = efficientnet_lite0_classifier()

@@ -47,7 +47,7 @@ def network(recipe, projection=None):
     label map is continued to whole windows first: a network that was trained on whole windows alone
     does badly where the picture ends within one (DUpsampling, trained on crops of 192 x 192, mIoU
     on val without and with it: 99.49 and 99.73 % at stride 16, 95.43 and 99.33 % at 32; one seed,
-    the log and the report in training/results/upper_bound/).
+    the log and the report in research/results/upper_bound/).
 
     Args:
         recipe: a `Recipe`, of which this takes num_classes, output_stride, decoder, channels and

@@ -6,7 +6,7 @@
 
 Data: 367 pictures of 480 x 360 to train on, 101 to validate on, void 11. 540 steps, 12 epochs, are
 too few to compare decoders, and have no figures of today's code. At output stride 32 without the
-low-level feature, 900 and 2700 steps: training/RESULTS.md, by `python -m training.experiments`,
+low-level feature, 900 and 2700 steps: research/RESULTS.md, by `python -m research.experiments`,
 tables camvid_stride and camvid_long.
 
 Differs from the paper in: encoder, data, 540 steps in place of 30k, initial rate 0.07 in place of

@@ -16,9 +16,9 @@ its light network are not in it, see keras_dup/training/upper_bound.py.
     python -m training.train training/recipes/voc2012_upper_bound.py \
         --output training/runs/upper_bound_stride16
 
-Not run at this length; a shorter one is the first table of training/RESULTS.md:
+Not run at this length; a shorter one is the first table of research/RESULTS.md:
 
-    python -m training.experiments upper_bound
+    python -m research.experiments upper_bound
 """
 
 from keras_dup.training import Recipe

@@ -1,0 +1,65 @@
+"""Networks of a table of experiments when the frequency of the classes in train is taken out.
+
+    python -m research.class_priors camvid_long --rows bilinear32 stride32 --seeds 0 1
+
+A network learns how frequent its classes are in train, and where val has others that costs. Takes
+the runs of `python -m research.experiments`, whose models lie in training/runs/, and divides their
+probabilities by the shares of the classes in train to the power of tau before the largest is taken
+("logit adjustment", Menon et al. 2021): from 0, the networks as they are, to 1, all classes as
+frequent. Writes research/results/TABLE/priors.json, which research/RESULTS.md shows.
+"""
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_dup import evaluation, models
+from keras_dup.training.recipe import datasets
+from keras_dup.training.run import provenance
+from keras_dup.whole import write_json
+from research.experiments import RESULTS, finished_run, parse, recipe_of
+from research.one_class import shares
+
+TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def measure(model, pictures, priors):
+    """[{"tau", "miou", "pixel_accuracy"}] of a model, one a tau."""
+    confusions, absent = [0] * len(TAUS), priors == 0
+    logs = np.log(np.where(absent, 1, priors)).astype("float32")
+    for i in tqdm(range(len(pictures)), unit="images"):
+        image, labels = pictures.image(i)[None].astype("float32"), pictures.label_map(i)
+        scores = np.log(np.maximum(model.predict_on_batch(image)[0], 1e-30))
+        scores[..., absent] = -np.inf
+        for j, tau in enumerate(TAUS):
+            found = np.argmax(scores - tau * logs, axis=-1)
+            confusions[j] = confusions[j] + evaluation.confusion(labels, found, len(priors))
+    return [
+        {
+            "tau": tau,
+            "miou": float(np.nanmean(evaluation.ious(confusion))),
+            "pixel_accuracy": float(np.trace(confusion) / confusion.sum()),
+        }
+        for tau, confusion in zip(TAUS, confusions, strict=True)
+    ]
+
+
+def main(arguments=None):
+    arguments, command = parse(__doc__, "class_priors", arguments)
+    train, val = datasets(recipe_of(arguments.table, arguments.rows[0]))
+    priors = shares(train)
+    found = []
+    for row in arguments.rows:
+        for seed in arguments.seeds:
+            run = finished_run(arguments.table, row, seed)
+            taus = measure(models.load(run / "model.keras"), val, priors)
+            found.append({"row": row, "seed": seed, "taus": taus})
+            print(row, seed, *(f"{100 * numbers['miou']:.2f} %" for numbers in taus), flush=True)
+    result = {"command": command, "class_names": list(train.class_names)}
+    result["shares"] = {"train": priors.tolist(), "val": shares(val).tolist()}
+    path = RESULTS / arguments.table / "priors.json"
+    write_json({**result, "rows": found, "run": provenance()}, path)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

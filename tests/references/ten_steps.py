@@ -1,0 +1,82 @@
+"""Ten steps on pictures with uneven void.
+
+    python tests/references/ten_steps.py OUTPUT [key=value ...]
+
+A process of its own, since $TF_CONFIG, $KERAS_BACKEND and the number of devices ($DEVICES, logical
+CPUs) are settled when TensorFlow or JAX starts. OUTPUT becomes the folder of the run.
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dup import data, layers, models, training
+from keras_dup.training import run
+from keras_dup.training.distribution import start_again
+from keras_dup.training.recipe import overridden
+
+PAUSE = float(os.environ.get("PAUSE", "0"))  # seconds a picture takes
+DEVICES = int(os.environ.get("DEVICES", "1"))
+RECIPE = training.Recipe(
+    name="ten_steps",
+    num_classes=7,
+    train_count=24,
+    val_count=1,
+    channels=8,
+    crop_size=(32, 32),
+    batch_size=8,
+    steps=10,
+    steps_per_epoch=5,
+    learning_rate=0.05,
+    weight_decay=4e-5,
+    clip_norm=0.5,
+)
+
+
+class UnevenVoid(data.Shapes):
+    """The built-in shapes, of which every picture has another share of void."""
+
+    def label_map(self, i):
+        label_map = super().label_map(i)
+        label_map[: i % 8 * 4] = data.VOID
+        time.sleep(PAUSE)
+        return label_map
+
+
+def build(num_classes, output_stride, projection, channels, **_):
+    """In place of `models.build`: one convolution and the paper's head, quick to trace."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    x = keras.layers.Conv2D(8, output_stride, output_stride, padding="same")(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(channels, 1, name="compressed")(x)
+    x = layers.DUpsampling(num_classes, output_stride, projection, name="dupsampling")(x)
+    x = layers.Crop()([x, image])
+    return keras.Model(image, layers.AdaptiveTemperatureSoftmax(name="softmax")(x))
+
+
+def main(output, *overrides):
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"  # JAX's
+    if keras.backend.backend() == "tensorflow" and "TF_CONFIG" not in os.environ:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
+        tf.config.set_logical_device_configuration(cpu, devices)
+    models.build = build
+    size = RECIPE.crop_size
+    run.datasets = lambda recipe: (UnevenVoid(recipe.train_count, size), data.Shapes(1, size))
+    try:
+        report = training.train(overridden(RECIPE, overrides), output)
+    except training.WorkerLost as error:
+        start_again(error)
+    if report:
+        model = models.load(pathlib.Path(output) / "model.keras")
+        np.savez(pathlib.Path(output) / "weights.npz", *model.get_weights())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

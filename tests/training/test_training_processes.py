@@ -1,0 +1,144 @@
+"""Runs in processes of their own: killed, on several devices, over several workers."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+SCRIPT = pathlib.Path(__file__).parents[1] / "references" / "ten_steps.py"
+STEPS = ("steps=40", "steps_per_epoch=10", "checkpoint_steps=2")
+
+
+def start(output, *overrides, **environment):
+    command = [sys.executable, str(SCRIPT), str(output), *overrides]
+    log = open(f"{output}.log", "a")  # noqa: SIM115 (the process keeps it)
+    environment = {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+    )
+
+
+def workers(output, *overrides, **environment):
+    """Starts two workers on this machine; returns how to start each again, and the processes."""
+    with socket.socket() as one, socket.socket() as two:
+        for listening in (one, two):
+            listening.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{listening.getsockname()[1]}" for listening in (one, two)]
+
+    def worker(index):
+        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        return start(output, *overrides, TF_CONFIG=json.dumps(task), **environment)
+
+    return worker, [worker(0), worker(1)]
+
+
+def finish(process, output):
+    assert process.wait(300) == 0, pathlib.Path(f"{output}.log").read_text()[-3000:]
+
+
+def weights(output):
+    with np.load(output / "weights.npz") as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def losses(output):
+    return np.genfromtxt(output / "log.csv", delimiter=",", names=True)["loss"]
+
+
+def assert_same(one, other, tolerance):
+    for ours, theirs in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(losses(one), losses(other), rtol=0, atol=tolerance)
+
+
+def wait_for(path, process):
+    for _ in range(2400):
+        if path.exists():
+            return
+        assert process.poll() is None, "the process ended before its first checkpoint"
+        time.sleep(0.05)
+    raise AssertionError(f"no {path.name} in two minutes")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of one process on one device, from start to end."""
+    output = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(output), output)
+    return output
+
+
+def test_three_kills_at_random_instants_change_nothing(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(whole, *STEPS), whole)
+    for _ in range(3):
+        process = start(killed, *STEPS, PAUSE=0.02)
+        checkpoint = killed / "checkpoint.weights.h5"
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        wait_for(checkpoint, process)
+        while checkpoint.exists() and checkpoint.stat().st_mtime_ns == before:
+            time.sleep(0.01)
+            assert process.poll() is None
+        time.sleep(random.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (killed / "report.json").exists()
+    finish(start(killed, *STEPS), killed)
+    assert (killed.with_suffix(".log")).read_text().count("resumed from") == 3
+    for ours, theirs in zip(weights(killed), weights(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    rows = (killed / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["10", "20", "30", "40"]
+
+
+def test_two_replicas_train_as_one_does(tmp_path, whole):
+    output = tmp_path / "run"
+    finish(start(output, DEVICES=2), output)
+    assert_same(output, whole, 1e-5)
+
+
+def test_two_workers_train_as_one_process_does(tmp_path, whole):
+    output = tmp_path / "run"
+    _, processes = workers(output)
+    for process in processes:
+        finish(process, output)
+    assert_same(output, whole, 1e-5)
+
+
+def test_two_workers_of_which_one_is_killed_and_restarted_end_as_one_process_does(tmp_path):
+    whole, output = tmp_path / "whole", tmp_path / "run"
+    finish(start(whole, *STEPS), whole)
+    worker, (first, second) = workers(output, *STEPS, PAUSE=0.02)
+    wait_for(output / "checkpoint.weights.h5", first)
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    second = worker(1)
+    for process in (first, second):
+        finish(process, output)
+    log = output.with_suffix(".log").read_text()
+    assert "another worker of this run has ended; starting again" in log
+    for ours, theirs in zip(weights(output), weights(whole), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_two_devices_of_jax_train_as_one_does(tmp_path):
+    outputs = [tmp_path / f"devices{count}" for count in (1, 2)]
+    for count, output in enumerate(outputs, 1):
+        finish(start(output, KERAS_BACKEND="jax", DEVICES=count), output)
+    assert_same(*outputs, 1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_two_replicas_train_in_mixed_precision(tmp_path, policy):
+    output = tmp_path / "run"
+    finish(start(output, f"dtype_policy={policy}", "ema=0.9", DEVICES=2), output)
+    assert np.isfinite(losses(output)).all()
