@@ -14,7 +14,7 @@ notebooks: $(VENV)/installed
 	$(BIN)/python -m training.notebooks.run
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 10
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" \
 	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/projection/test_compression.py \
 	    tests/export/test_folding.py tests/test_losses.py tests/test_packed_loss.py
@@ -26,6 +26,7 @@ beam: $(VENV)-beam/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
