@@ -24,9 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_dup import evaluation, models
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, predictor, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, TABLES, finished_run, recipe_of
 

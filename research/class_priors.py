@@ -13,8 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_dup import evaluation, models
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, finished_run, parse, recipe_of
 from research.one_class import shares

@@ -13,8 +13,7 @@ import json
 import numpy as np
 
 from keras_dup import models, pictures
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
+from keras_dup.training import datasets, predictor
 from research.experiments import RESULTS, TABLES, finished_run, recipe_of
 
 

@@ -15,9 +15,7 @@ from tqdm import tqdm
 from keras_dup import models
 from keras_dup.data import VOID
 from keras_dup.evaluation import distance_to_a_change
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, predictor, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, finished_run, parse, recipe_of
 

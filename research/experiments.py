@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 from keras_dup import training
-from keras_dup.training.callbacks import read_log
+from keras_dup.training import read_log
 from keras_dup.whole import write_json
 from training.train import RAW, RUNS
 
@@ -594,7 +594,7 @@ def finished_run(table, row, seed):
 def recipe_of(table, row, seed=0):
     """The recipe of a row, with its overrides; drawn pictures hang on the seed."""
     _, _, _, path, *overrides = command(table, row, seed)
-    return training.load(HERE.parent / path, overrides)
+    return training.load_recipe(HERE.parent / path, overrides)
 
 
 def parse(doc, module, arguments, *positional):

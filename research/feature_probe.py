@@ -14,8 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_dup import models
-from keras_dup.training.recipe import datasets, weights_of
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, find_weights, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, finished_run, parse, recipe_of
 
@@ -56,7 +55,7 @@ def main(arguments=None):
         recipe.output_stride,
         low_level_features=(),
         decoder="bilinear",
-        weights=weights_of(recipe),
+        weights=find_weights(recipe),
     )
     found = [{"row": None, "seed": None, "r2": measure(encoder, train, val)}]
     print(f"before: {found[0]['r2']:.3f}", flush=True)

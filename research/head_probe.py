@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from keras_dup import evaluation, models, projection
 from keras_dup.data import VOID
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, finished_run, parse, recipe_of
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from keras_dup import data, evaluation, projection, training
 from keras_dup.projection import report
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, provenance
 from keras_dup.whole import write_json
 from research.experiments import HERE, RESULTS
 
@@ -46,7 +45,7 @@ def bounds(train, val, stride):
 def main():
     rows, ramps = {}, {}
     for name, recipe in RECIPES.items():
-        splits = datasets(training.load(HERE.parent / f"training/recipes/{recipe}.py"))
+        splits = datasets(training.load_recipe(HERE.parent / f"training/recipes/{recipe}.py"))
         for stride in STRIDES:
             for table, found in zip((rows, ramps), bounds(*splits, stride), strict=True):
                 table |= {f"{name}, stride {stride}, {way}": x for way, x in found.items()}

@@ -13,9 +13,7 @@ shows.
 import numpy as np
 
 from keras_dup import evaluation, models, projection
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, predictor, provenance
 from keras_dup.whole import write_json
 from research.experiments import RESULTS, finished_run, parse, recipe_of
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from keras_dup import evaluation, export, inference, models, training
 from keras_dup.export import mobile
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, provenance
 from keras_dup.whole import write_json
 from research.experiments import HERE, RESULTS
 
@@ -50,7 +49,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tflite", type=pathlib.Path)
     arguments = parser.parse_args()
-    recipe = training.load(RECIPE)
+    recipe = training.load_recipe(RECIPE)
     path = pathlib.Path(os.environ.get("KERAS_DUP_DATA", ".")) / arguments.tflite
     network = export.fold(models.load(OURS), "probabilities")
     ways = {

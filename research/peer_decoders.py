@@ -12,7 +12,7 @@ import keras
 
 from keras_dup import backbones, pretrained
 from keras_dup.layers import Crop, EdgePadding
-from keras_dup.training.recipe import weights_of
+from keras_dup.training import find_weights
 
 
 def keras_hub(recipe, projection=None):
@@ -68,7 +68,7 @@ def _encoder(recipe):
     features = getattr(backbones, recipe.backbone)(padded, recipe.output_stride)
     (name,) = recipe.low_level_features
     encoder = keras.Model(image, [features[name], features["last"]])
-    if weights := weights_of(recipe):
+    if weights := find_weights(recipe):
         pretrained.load(encoder, recipe.backbone, weights)
     return encoder
 

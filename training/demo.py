@@ -12,9 +12,7 @@ import dataclasses
 import pathlib
 
 from keras_dup import export, models, pictures
-from keras_dup.training import load, train
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
+from keras_dup.training import datasets, load_recipe, predictor, train
 from training.train import RAW, RUNS
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
@@ -26,7 +24,7 @@ def main(arguments=None):
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--output", type=pathlib.Path, default=RUNS / "demo")
     arguments = parser.parse_args(arguments)
-    recipe = load(RECIPE, arguments.overrides)
+    recipe = load_recipe(RECIPE, arguments.overrides)
     output, reports, predictors = arguments.output, {}, {}
     for decoder in DECODERS:
         print(f"\n{decoder}: {recipe.steps} steps on {recipe.train_count} drawn pictures")

@@ -4,13 +4,10 @@ python -m training.evaluate training/runs/NAME [best.keras]
 """
 
 import argparse
-import json
 import pathlib
 
 from keras_dup import evaluation, models
-from keras_dup.training import Recipe
-from keras_dup.training.callbacks import predictor
-from keras_dup.training.recipe import datasets
+from keras_dup.training import datasets, load_recipe, predictor
 
 
 def main():
@@ -18,7 +15,7 @@ def main():
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("model", nargs="?", default="model.keras")
     arguments = parser.parse_args()
-    recipe = Recipe(**json.loads((arguments.run / "recipe.json").read_text()))
+    recipe = load_recipe(arguments.run / "recipe.json")
     predict = predictor(models.load(arguments.run / arguments.model))
     print(evaluation.table(evaluation.evaluate(predict, datasets(recipe)[1])))
 

@@ -10,7 +10,6 @@ import argparse
 import pathlib
 
 from keras_dup import training
-from keras_dup.training.distribution import start_again
 
 RUNS = pathlib.Path(__file__).parent / "runs"
 RAW = argparse.RawDescriptionHelpFormatter
@@ -22,11 +21,8 @@ def main():
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--output", help="folder of the run; training/runs/NAME by default")
     arguments = parser.parse_args()
-    recipe = training.load(arguments.recipe, arguments.overrides)
-    try:
-        training.train(recipe, arguments.output or RUNS / recipe.name)
-    except training.WorkerLost as error:
-        start_again(error)
+    recipe = training.load_recipe(arguments.recipe, arguments.overrides)
+    training.train(recipe, arguments.output or RUNS / recipe.name, restart=True)
 
 
 if __name__ == "__main__":

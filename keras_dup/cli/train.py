@@ -52,18 +52,13 @@ def add(commands):
 
 def _run(arguments):
     from keras_dup import training
-    from keras_dup.training.distribution import start_again
-    from keras_dup.training.recipe import overridden
 
     folders = (arguments.images, arguments.masks, arguments.num_classes)
     if None in folders if arguments.data_set is None else folders != (None, None, None):
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
-    recipe = overridden(_recipe(arguments), arguments.overrides)
+    recipe = training.override(_recipe(arguments), arguments.overrides)
     given = {text.partition("=")[0] for text in arguments.overrides}
-    try:
-        training.train(_completed(recipe, given), arguments.output)
-    except training.WorkerLost as error:
-        start_again(error)
+    training.train(_completed(recipe, given), arguments.output, restart=True)
 
 
 def _recipe(arguments):
@@ -101,7 +96,7 @@ def _completed(recipe, given):
 
     from keras_dup import pretrained
     from keras_dup.presets import BACKBONES
-    from keras_dup.training.recipe import datasets
+    from keras_dup.training import datasets
 
     known = dict(BACKBONES.get(recipe.backbone, {}))
     if recipe.backbone in pretrained.IMAGENET:

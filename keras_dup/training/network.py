@@ -11,15 +11,14 @@ from keras_dup import models
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import CompressedLabelsError, PixelCrossentropy, over_replicas
 from keras_dup.packed_loss import packed_crossentropy
-from keras_dup.training import optimizer, upper_bound
+from keras_dup.training import find_weights, optimizer, upper_bound
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
-from keras_dup.training.recipe import weights_of
 
 # how the names of ASPP, decoder and label encoder begin
 NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
 
 
-def network(recipe, projection=None):
+def build_network(recipe, projection=None):
     """What `keras_dup.models.build` gives for a recipe, its new layers drawn as it says."""
     model = _built(recipe, projection)
     if recipe.new_layers_variance and not recipe.weights.endswith((".keras", ".h5")):
@@ -43,7 +42,7 @@ def _built(recipe, projection):
         channels=recipe.channels,
         projection=projection,
         decoder=recipe.decoder,
-        weights=weights_of(recipe),
+        weights=find_weights(recipe),
         temperature=recipe.temperature,
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,
@@ -78,16 +77,16 @@ def draw_new_layers(model, variance, seed=0):
                     variable.assign(rng.normal(0, variance**0.5, variable.shape))
 
 
-def trained(model, recipe, replicas=1, packed=True):
+def training_copy(model, recipe, replicas=1, packed=True):
     """A copy of a network that is trained in its place: with the same weights, compiled.
 
     It ends before DUpsampling, whose part the loss takes over (`keras_dup.packed_loss`); where the
     decoder is another one it gives logits / T in place of probabilities, on which the loss is exact
     on every backend. Its batch norms take their statistics of as many images as the recipe says.
-    Its weights have the order of the network's: `model.set_weights(trained.get_weights())`.
+    Its weights have the order of the network's: `model.set_weights(copy.get_weights())`.
 
     Args:
-        model: what `network` returned.
+        model: what `build_network` returned.
         recipe: a `Recipe`.
         replicas: of the strategy in whose scope this is called.
         packed: False gives logits / T with DUpsampling too.
@@ -123,7 +122,7 @@ def regressing(model, recipe, projection):
     """A trained network up to the compressed labels, compiled to meet those of the truth (Eq. 4).
 
     Args:
-        model: what `trained` returned, whose weights these are.
+        model: what `training_copy` returned, whose weights these are.
         recipe, projection: as there.
     """
     features = Trained(model.input, model.get_layer("compressed").output, name="regression")

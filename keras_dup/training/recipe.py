@@ -1,6 +1,7 @@
 """A recipe: everything that decides a training run, flat, in one file, overridden by key=value."""
 
 import dataclasses
+import json
 import math
 import os
 import pathlib
@@ -151,19 +152,33 @@ class Recipe:
             raise ValueError(f"recipe {self.name}: {names} class_names, but num_classes={classes}")
 
 
-def load(path, overrides=()):
-    """The recipe in the file's variable `recipe`, with overrides like "steps=100" applied.
+def load_recipe(path, overrides=()):
+    """Reads a recipe file: a Python file with a variable `recipe`, or the recipe.json of a run.
+
+    Args:
+        path: the file.
+        overrides: texts like "steps=100", as for `override`.
 
     Raises:
         ValueError: no recipe in the file, an unknown key, or a value of another type.
     """
+    if str(path).endswith(".json"):
+        return override(_from_json(path), overrides)
     recipe = runpy.run_path(str(path)).get("recipe")
     if not isinstance(recipe, Recipe):
         raise ValueError(f"{path}: a recipe file has a variable `recipe` of type Recipe")
-    return overridden(recipe, overrides)
+    return override(recipe, overrides)
 
 
-def overridden(recipe, overrides):
+def _from_json(path):
+    try:
+        fields = json.loads(pathlib.Path(path).read_text())
+        return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    except (TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not the recipe.json of a run ({error})") from error
+
+
+def override(recipe, overrides):
     """A recipe with texts like "steps=100", "crop_size=257,257" or "jit_compile=true" applied."""
     return dataclasses.replace(recipe, **dict(_parse(text) for text in overrides))
 
@@ -272,7 +287,7 @@ def _root(recipe):
     return pathlib.Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
 
 
-def weights_of(recipe):
+def find_weights(recipe):
     """What `models.build` takes as weights: with its path where it lies in `data_root`."""
     if not recipe.weights:
         return None

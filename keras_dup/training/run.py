@@ -20,7 +20,7 @@ from keras_dup import data, evaluation, flops, pictures, projection
 from keras_dup.models import load_projection
 from keras_dup.projection.report import flat_classes
 from keras_dup.training import callbacks, distribution, upper_bound
-from keras_dup.training.network import network, regressing, trained
+from keras_dup.training.network import build_network, regressing, training_copy
 from keras_dup.training.recipe import Recipe, datasets
 from keras_dup.whole import write_json, writing
 
@@ -29,7 +29,7 @@ PRETRAINED = "pretraining.weights.h5"
 _VERSIONS = ("keras-dup", "keras", "tensorflow", "jax", "numpy")
 
 
-def train(recipe, output):
+def train(recipe, output, restart=False):
     """Runs a recipe to its end, or to Ctrl-C, in a folder; goes on with what is there.
 
     The folder gets classes.txt, recipe.json, runs.json (commit, versions, machine of each start),
@@ -43,6 +43,8 @@ def train(recipe, output):
     Args:
         recipe: a `Recipe`.
         output: the folder.
+        restart: of several processes, whether this one starts itself again, by its own command
+            line, when another one ended.
 
     Returns: the report of `keras_dup.evaluation.evaluate` and more, or None where the run was
         interrupted, or this process is not the first of several.
@@ -52,8 +54,17 @@ def train(recipe, output):
         ValueError: pictures that cannot be used, all of them named; or the folder holds a run of
             another recipe, or on another Keras backend.
         FloatingPointError: the loss is NaN.
-        WorkerLost: of several processes another one ended; start again.
+        WorkerLost: of several processes another one ended; start again, or pass `restart`.
     """
+    try:
+        return _train(recipe, output)
+    except distribution.WorkerLost as error:
+        if not restart:
+            raise
+        return distribution.start_again(error)
+
+
+def _train(recipe, output):
     strategy = distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
     _check_extras()  # now, not after hours
     output = pathlib.Path(output)
@@ -68,9 +79,9 @@ def train(recipe, output):
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.dtype_policy)
     fitted = _projection(recipe, train_data, output)
-    predicting = network(recipe, fitted)
+    predicting = build_network(recipe, fitted)
     with strategy.scope():
-        training = trained(predicting, recipe, strategy.num_replicas_in_sync)
+        training = training_copy(predicting, recipe, strategy.num_replicas_in_sync)
     run = _Run(recipe, output, strategy, predicting, training, train_data, val_data)
     try:
         with distribution.noticing_lost_workers():

@@ -80,7 +80,7 @@ def training(backbone, decoder, stride, arguments):
     import jax
     import keras
 
-    from keras_dup.training import Recipe, network
+    from keras_dup.training import Recipe, build_network, training_copy
 
     recipe = Recipe(
         name="step",
@@ -95,7 +95,7 @@ def training(backbone, decoder, stride, arguments):
         dtype_policy="mixed_bfloat16",
     )
     keras.config.set_dtype_policy(recipe.dtype_policy)
-    model = network.trained(network.network(recipe), recipe)
+    model = training_copy(build_network(recipe), recipe)
     keras.config.set_dtype_policy("float32")
     shape = arguments.batch, *arguments.size
     batch = images(arguments), jax.random.randint(jax.random.key(1), shape, 0, CLASSES)

@@ -41,7 +41,6 @@ def compiled(name, size, batch):
     who, level = name.replace(",", "").split()[0], name.split()[-1]
     if who in OURS:
         from keras_dup import training
-        from keras_dup.training import network
 
         recipe = training.Recipe(
             name="step",
@@ -55,7 +54,7 @@ def compiled(name, size, batch):
             steps=STEPS,
             learning_rate=0.01,
         )
-        return network.trained(network.network(recipe), recipe)
+        return training.training_copy(training.build_network(recipe), recipe)
     model = keras_hubs_model(level) if who == "keras-hub" else keras_cvs_model(size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=who == "keras-hub")
     sgd = keras.optimizers.SGD(0.01, momentum=0.9)

@@ -28,7 +28,6 @@ def step(backbone, classes, side, batch, packed):
     import numpy as np
 
     from keras_dup import training
-    from keras_dup.training import network
 
     keras.utils.set_random_seed(0)
     recipe = training.Recipe(
@@ -40,7 +39,7 @@ def step(backbone, classes, side, batch, packed):
         steps=STEPS,
         learning_rate=0.01,
     )
-    model = network.trained(network.network(recipe), recipe, packed=packed)
+    model = training.training_copy(training.build_network(recipe), recipe, packed=packed)
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (batch, side, side, 3)).astype("float32")
     labels = rng.integers(0, classes, (batch, side, side)).astype("int32")

@@ -17,8 +17,6 @@ import tensorflow as tf
 
 from keras_dup import data, layers, models, training
 from keras_dup.training import run
-from keras_dup.training.distribution import start_again
-from keras_dup.training.recipe import overridden
 
 PAUSE = float(os.environ.get("PAUSE", "0"))  # seconds a picture takes
 DEVICES = int(os.environ.get("DEVICES", "1"))
@@ -69,10 +67,7 @@ def main(output, *overrides):
     models.build = build
     size = RECIPE.crop_size
     run.datasets = lambda recipe: (UnevenVoid(recipe.train_count, size), data.Shapes(1, size))
-    try:
-        report = training.train(overridden(RECIPE, overrides), output)
-    except training.WorkerLost as error:
-        start_again(error)
+    report = training.train(training.override(RECIPE, overrides), output, restart=True)
     if report:
         model = models.load(pathlib.Path(output) / "model.keras")
         np.savez(pathlib.Path(output) / "weights.npz", *model.get_weights())

@@ -54,7 +54,7 @@ def test_every_row_is_a_recipe_with_overrides_that_parse():
             words = experiments.command(name, row, seed=3)
             assert words[:3] == ["python", "-m", "training.train"]
             path, overrides = experiments.HERE.parent / words[3], words[4:]
-            assert training.load(path, overrides).seed == 3
+            assert training.load_recipe(path, overrides).seed == 3
 
 
 def test_rows_that_share_their_runs_are_the_same_recipe():

@@ -60,7 +60,7 @@ def test_pictures_to_validate_on_are_their_label_maps():
 @pytest.mark.parametrize(("stride", "convolutions"), [(16, 4), (32, 5)])
 def test_the_network_is_strided_convolutions_and_the_upsampling(decoder, stride, convolutions):
     config = dataclasses.replace(TINY, decoder=decoder, output_stride=stride)
-    model = network.network(config)
+    model = network.build_network(config)
     kernels = [x.kernel_size for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     assert kernels == [(3, 3)] * convolutions + [(1, 1)]
     y = model(np.full((1, 50, 70, 3), 255, "float32"))
@@ -70,7 +70,7 @@ def test_the_network_is_strided_convolutions_and_the_upsampling(decoder, stride,
 
 def test_its_layers_are_all_new():
     config = dataclasses.replace(TINY, num_classes=21, new_layers_variance=0.01)
-    model = network.network(config)
+    model = network.build_network(config)
     for name in ("label_encoder_1_conv", "label_encoder_4_conv", "compressed"):
         assert model.get_layer(name).kernel.numpy().std() == pytest.approx(0.1, rel=0.05)
 

@@ -40,20 +40,22 @@ def commands(name):
             output = words[words.index("--output") + 1] if "--output" in words else ""
             given = [word for word in words if "=" in word]
             assert path == name and words[: len(given)] == given
-            found.append((comment, training.load(RECIPES / path, given), pathlib.Path(output).name))
+            found.append(
+                (comment, training.load_recipe(RECIPES / path, given), pathlib.Path(output).name)
+            )
         comment = line if line.startswith("#") else ""
     return found
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_recipe_has_the_name_of_its_file_and_commands_that_parse(name):
-    assert training.load(RECIPES / name).name == name.removesuffix(".py")
+    assert training.load_recipe(RECIPES / name).name == name.removesuffix(".py")
     assert commands(name)
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_recipe_of_the_paper_has_its_numbers(name):
-    recipe = training.load(RECIPES / f"{name}.py")
+    recipe = training.load_recipe(RECIPES / f"{name}.py")
     for column, value in zip(COLUMNS, PAPER[name], strict=True):
         assert value in (None, getattr(recipe, column)), column
     assert recipe.temperature == 1 and recipe.power == 0.9 and recipe.momentum == 0.9
@@ -103,19 +105,19 @@ def test_the_rounds_on_the_way_to_the_test_set_follow_each_other():
 def test_vanilla_softmax_keeps_its_temperature():
     (recipe,) = [r for _, r, _ in commands("voc2012_resnet50.py") if not r.train_temperature]
     assert (recipe.temperature, recipe.low_level_features, recipe.decoder) == (1, (), "dupsampling")
-    predicting = network.network(dataclasses.replace(recipe, backbone="label_encoder"))
-    model = network.trained(predicting, recipe)
+    predicting = network.build_network(dataclasses.replace(recipe, backbone="label_encoder"))
+    model = network.training_copy(predicting, recipe)
     for softmax in (predicting.get_layer("softmax"), model.head[-1]):
         assert softmax.weights and not softmax.trainable_variables
 
 
 @pytest.mark.slow
 def test_the_network_of_a_recipe_is_that_of_its_preset():
-    recipe = training.load(RECIPES / "voc2012_resnet50.py", ["weights="])
-    model = network.network(recipe)
+    recipe = training.load_recipe(RECIPES / "voc2012_resnet50.py", ["weights="])
+    model = network.build_network(recipe)
     assert model.name == "resnet50_dupsampling" and model.output_shape[-1] == 21
     dupsampling = model.get_layer("dupsampling")
     assert (dupsampling.ratio, dupsampling.kernel.shape[2]) == (16, 64)
     fused = {layer.name for layer in model.layers if layer.name.endswith("_concat")}
     assert fused == {"aspp_concat", "fuse_conv1_3_concat", "fuse_b3u6c3_concat"}
-    assert network.trained(model, recipe).count_params() == model.count_params()
+    assert network.training_copy(model, recipe).count_params() == model.count_params()

@@ -15,9 +15,17 @@ from ten_steps import build
 
 from keras_dup import data, evaluation, layers, models, training
 from keras_dup.projection import fit, nearest
-from keras_dup.training import callbacks, curves, distribution, network, optimizer, run
+from keras_dup.training import (
+    callbacks,
+    curves,
+    datasets,
+    distribution,
+    find_weights,
+    network,
+    optimizer,
+    run,
+)
 from keras_dup.training.batch_norm import FusedBatchNormalization, GroupedBatchNormalization
-from keras_dup.training.recipe import datasets, weights_of
 from training import demo
 
 TINY = training.Recipe(
@@ -103,7 +111,7 @@ def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, 
 
 
 def test_a_damaged_checkpoint_is_left_for_the_one_before(quick, tmp_path, fitted, capsys):
-    model = network.trained(network.network(TINY, fitted), TINY)
+    model = network.training_copy(network.build_network(TINY, fitted), TINY)
     keeper = callbacks.Checkpoint(tmp_path / "c.weights.h5")
     keeper.set_model(model)
     for model.done in (1, 2):
@@ -124,16 +132,16 @@ def test_pretraining_brings_the_features_to_the_compressed_labels(quick, tmp_pat
         training.train(config, tmp_path)  # goes on after the last step
     for one, two in zip(*seen, strict=True):
         np.testing.assert_array_equal(one, two)
-    start = network.network(TINY, training.run.projection.load(tmp_path / "projection.npz"))
+    start = network.build_network(TINY, training.run.projection.load(tmp_path / "projection.npz"))
     changed = [not np.allclose(a, b) for a, b in zip(start.get_weights(), seen[0], strict=True)]
     assert any(changed) and (tmp_path / run.PRETRAINED).exists()
 
 
 def test_the_packed_loss_trains_as_the_plain_one(quick, fitted):
-    predicting = network.network(TINY, fitted)
+    predicting = network.build_network(TINY, fitted)
     results = []
     for packed in (True, False):
-        model = network.trained(predicting, TINY, packed=packed)
+        model = network.training_copy(predicting, TINY, packed=packed)
         batches = data.train_batches(data.Shapes(4, (32, 32)), 4, (30, 27))
         model.batch_shape = (4, 30, 27)
         logs = model.fit(batches, steps_per_epoch=3, verbose=0, shuffle=False).history
@@ -175,9 +183,9 @@ def test_a_start_that_would_be_drawn_over_is_refused():
 
 def test_moving_averages_are_what_is_validated(quick, fitted):
     config = dataclasses.replace(TINY, ema=0.5)
-    predicting = network.network(config, fitted)
+    predicting = network.build_network(config, fitted)
     before = predicting.trainable_variables[0].numpy()
-    model = network.trained(predicting, config)
+    model = network.training_copy(predicting, config)
     batches = data.train_batches(data.Shapes(4, (32, 32)), 4, 32)
     model.fit(batches, steps_per_epoch=3, verbose=0)
     callbacks.copy_weights(model, predicting)
@@ -188,9 +196,9 @@ def test_moving_averages_are_what_is_validated(quick, fitted):
 
 
 def test_the_trained_copy_gives_the_logits_of_the_network(quick, fitted):
-    predicting = network.network(TINY, fitted)
+    predicting = network.build_network(TINY, fitted)
     predicting.get_layer("softmax").log_temperature.assign(-1)
-    model = network.trained(predicting, TINY, packed=False)
+    model = network.training_copy(predicting, TINY, packed=False)
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
     np.testing.assert_allclose(
         tf.nn.softmax(model(image)).numpy(), predicting(image).numpy(), atol=1e-6
@@ -215,18 +223,22 @@ def test_groups_of_batch_norm_are_batches_by_themselves(group):
 
 
 def test_groups_that_do_not_go_with_the_batch_and_xla_over_replicas_are_named(quick, fitted):
-    predicting = network.network(TINY, fitted)
+    predicting = network.build_network(TINY, fitted)
     with pytest.raises(ValueError, match="batch_norm_group=3, but a replica has 4 images"):
-        network.trained(predicting, dataclasses.replace(TINY, batch_norm_group=3))
+        network.training_copy(predicting, dataclasses.replace(TINY, batch_norm_group=3))
     with pytest.raises(ValueError, match="cannot compile a step over 2 replicas"):
-        network.trained(predicting, dataclasses.replace(TINY, jit_compile=True), replicas=2)
+        network.training_copy(predicting, dataclasses.replace(TINY, jit_compile=True), replicas=2)
     norms = [
-        network.trained(predicting, dataclasses.replace(TINY, batch_norm_group=group)).layers[3]
+        network.training_copy(predicting, dataclasses.replace(TINY, batch_norm_group=group)).layers[
+            3
+        ]
         for group in (0, 2, 4)
     ]
     kinds = [FusedBatchNormalization, GroupedBatchNormalization]
-    assert [type(norm) for norm in norms] == [kinds[0], kinds[1], kinds[0]]
-    compiled = network.trained(predicting, dataclasses.replace(TINY, jit_compile=True)).layers[3]
+    assert [type(one) for one in norms] == [kinds[0], kinds[1], kinds[0]]
+    compiled = network.training_copy(
+        predicting, dataclasses.replace(TINY, jit_compile=True)
+    ).layers[3]
     assert type(compiled) is keras.layers.BatchNormalization
 
 
@@ -238,7 +250,7 @@ def test_the_batch_norms_of_the_backbone_can_stay_as_they_are(fitted):
     x = keras.layers.BatchNormalization(name="aspp_bn")(x)
     predicting = keras.Model(image, keras.layers.Softmax()(x))
     recipe = dataclasses.replace(TINY, train_batch_norm=False)
-    model = network.trained(predicting, recipe)
+    model = network.training_copy(predicting, recipe)
     before = {name: model.get_layer(name).get_weights() for name in ("conv1_bn", "aspp_bn")}
     images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32")
     model.train_on_batch(images, np.zeros((4, 2, 2), "int32"))
@@ -283,9 +295,9 @@ def test_weights_may_lie_where_the_data_lie(tmp_path, monkeypatch):
         ("other.h5", "other.h5"),
         ("", None),
     ):
-        assert weights_of(dataclasses.replace(recipe, weights=name)) == found
+        assert find_weights(dataclasses.replace(recipe, weights=name)) == found
     monkeypatch.delenv("KERAS_DUP_DATA", raising=False)
-    assert weights_of(TINY) is None  # the root is where one stands
+    assert find_weights(TINY) is None  # the root is where one stands
 
 
 def test_data_that_are_not_there_are_named_with_the_place(tmp_path, monkeypatch):
@@ -308,10 +320,10 @@ def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch
 
     monkeypatch.setitem(sys.modules, "mine", types.SimpleNamespace(mine=mine))
     recipe = dataclasses.replace(TINY, network="mine:mine")
-    assert network.network(recipe, fitted).count_params() == mine(TINY, fitted).count_params()
+    assert network.build_network(recipe, fitted).count_params() == mine(TINY, fitted).count_params()
     for text, said in (("nobodys:mine", "No module named 'nobodys'"), ("mine:x", "no attribute")):
         with pytest.raises(ValueError, match=f"network='{text}'.*{said}"):
-            network.network(dataclasses.replace(TINY, network=text), fitted)
+            network.build_network(dataclasses.replace(TINY, network=text), fitted)
     with pytest.raises(ValueError, match=r"backbone_rate=0\.1 is for what `build` gives"):
         dataclasses.replace(recipe, backbone_rate=0.1)
 
@@ -322,8 +334,8 @@ def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
     changes = {"network": f"research.peer_decoders:{peer}", "decoder": "bilinear"}
     changes |= {"backbone": "efficientnet_lite0", "low_level_features": ("b2u2c3",)}
     recipe = dataclasses.replace(TINY, output_stride=stride, **changes)
-    predicting = network.network(recipe)
-    model = network.trained(predicting, recipe)
+    predicting = network.build_network(recipe)
+    model = network.training_copy(predicting, recipe)
     image = tf.random.uniform((4, 32, 32, 3), maxval=255)
     model.fit(image, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
     predicting.set_weights(model.get_weights())
@@ -332,14 +344,14 @@ def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
     np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), 1, rtol=1e-5)
     if peer == "keras_cv":
         with pytest.raises(ValueError, match="output_stride=8; keras-cv's"):
-            network.network(dataclasses.replace(recipe, output_stride=8))
+            network.build_network(dataclasses.replace(recipe, output_stride=8))
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
     config = dataclasses.replace(
         TINY, backbone="efficientnet_lite0", new_layers_variance=0.01, decoder="bilinear"
     )
-    model = network.network(config)
+    model = network.build_network(config)
     assert model.get_layer("aspp0_conv").kernel.numpy().std() == pytest.approx(0.1, rel=0.02)
     assert model.get_layer("aspp1_depthwise").kernel.numpy().std() == pytest.approx(0.1, rel=0.1)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
@@ -374,7 +386,7 @@ def test_the_backbone_learns_at_its_own_rate():
     recipe = dataclasses.replace(
         TINY, backbone="efficientnet_lite0", backbone_rate=0.1, weight_decay=0.0, momentum=0.0
     )
-    model = network.trained(network.network(recipe), recipe)
+    model = network.training_copy(network.build_network(recipe), recipe)
     before = model.get_weights()
     model.optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables])
     moved = {v.path: float(w.ravel()[0]) for v, w in zip(model.weights, before, strict=True)}
@@ -500,11 +512,11 @@ def test_one_process_of_many_writes(monkeypatch):
 )
 def test_bad_overrides_are_named(override, message):
     with pytest.raises(ValueError, match=message):
-        training.load("training/recipes/shapes.py", [override])
+        training.load_recipe("training/recipes/shapes.py", [override])
 
 
 def test_overrides_have_the_types_of_the_recipe():
-    given = training.load(
+    given = training.load_recipe(
         "training/recipes/shapes.py",
         [
             *("steps=7", "learning_rate=1e-2", "crop_size=64,96", "low_level_features="),
