@@ -19,6 +19,7 @@ def batch():
 
 
 def log_softmax(logits):
+    logits = logits.astype("float64")
     shifted = logits - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
@@ -64,6 +65,38 @@ def test_hard_pixels_are_the_largest_losses_of_each_image(batch):
     assert value(everything, *batch) == value(PixelCrossentropy(from_logits=True), *batch)
 
 
+def mean_of_the_hardest(losses, count):
+    """The mean over images (B, N) of the `count` largest losses of each."""
+    return np.mean([np.sort(of_image)[-count:] for of_image in losses])
+
+
+def test_hard_pixels_are_that_share_and_no_more_where_most_losses_are_equal():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, K, (2, 20, 20))
+    logits = 200.0 * np.eye(K, dtype="float32")[labels]  # loss exactly 0
+    wrong = rng.random(labels.shape) < 0.08
+    logits[wrong] = rng.normal(0, 1, (wrong.sum(), K))
+    losses = pixel_losses(labels, logits).reshape(2, -1)
+    assert (losses == 0).mean() > 0.9
+    expected = mean_of_the_hardest(losses, round(0.3 * 400))
+    loss = PixelCrossentropy(hard_pixels=0.3, from_logits=True)
+    assert value(loss, labels, logits) == pytest.approx(expected, rel=1e-5)
+    # equal losses all over, then void instead of the equal ones: fewer labels than the share
+    equal = value(loss, labels, np.zeros_like(logits))
+    assert equal == pytest.approx(np.log(K), rel=1e-5)
+    labels[~wrong] = 255
+    assert value(loss, labels, logits) == pytest.approx(losses[wrong.reshape(2, -1)].mean())
+
+
+def test_void_is_never_among_the_hard_pixels():
+    labels = np.array([[[255, 255, 0, 0]]])
+    logits = np.zeros((1, 1, 4, 2), "float32")
+    logits[..., 0] = 200  # the labelled ones are right, with a loss of 0
+    logits[0, 0, 3] = 0
+    loss = PixelCrossentropy(hard_pixels=0.5, from_logits=True)
+    assert value(loss, labels, logits) == pytest.approx(np.log(2) / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_label_smoothing_is_cross_entropy_with_smoothed_targets(batch, from_logits):
     labels, logits = batch
@@ -73,6 +106,21 @@ def test_label_smoothing_is_cross_entropy_with_smoothed_targets(batch, from_logi
     predictions = logits if from_logits else keras.ops.softmax(logits)
     loss = PixelCrossentropy(label_smoothing=0.1, from_logits=from_logits)
     assert value(loss, labels, predictions) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others clip probabilities")
+def test_smoothing_is_that_of_logits_where_probabilities_vanish():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, K, (2, 6, 5)), rng.normal(0, 40, (2, 6, 5, K))
+    targets = 0.9 * np.eye(K)[labels] + 0.1 / K
+    expected = -(targets * log_softmax(logits)).sum(-1).mean()
+    assert expected > 30  # float32 probabilities are clipped at 16.1
+    for from_logits in (True, False):
+        predictions = keras.ops.convert_to_tensor(logits, "float32")
+        if not from_logits:
+            predictions = keras.activations.softmax(predictions)
+        loss = PixelCrossentropy(label_smoothing=0.1, from_logits=from_logits)
+        assert value(loss, labels, predictions) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_batch_of_void_gives_zero_and_another_void_may_be_named(batch):
@@ -92,9 +140,9 @@ def test_a_saved_loss_comes_back(batch):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"class_weights": [1.0, 0.0]}, "class_weights must be positive"),
-        ({"hard_pixels": 0}, "a share in"),
-        ({"label_smoothing": 1}, "label_smoothing is in"),
+        ({"class_weights": [1.0, 0.0]}, "K positive numbers are expected"),
+        ({"hard_pixels": 0}, "a share in .* is expected"),
+        ({"label_smoothing": 1}, "label_smoothing=1; a number in"),
     ],
 )
 def test_bad_arguments_are_named(argument, message):
