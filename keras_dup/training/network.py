@@ -48,6 +48,7 @@ def _built(recipe, projection):
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,
         initializer=recipe.initializer,
+        interpolated_scores=recipe.interpolated_scores,
     )
 
 
