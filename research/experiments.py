@@ -74,7 +74,6 @@ BALANCED = {
         "DUpsampling, stride 32, classes balanced", "output_stride=32 class_balance=0.25"
     )
 }
-INTERPOLATED = "initializer=glorot_uniform interpolated_scores=true"
 NEAREST32 = "initializer=nearest temperature=0.03125"
 NEAREST32_FIXED = Row(
     "DUpsampling, stride 32, nearest-neighbour at first, T = 1/32",
@@ -82,7 +81,7 @@ NEAREST32_FIXED = Row(
 )
 INTERPOLATED32_FIXED = Row(
     "DUpsampling, stride 32, bilinear at first, T = 1/32",
-    f"{NEAREST32_FIXED.overrides} {INTERPOLATED}",
+    f"{NEAREST32_FIXED.overrides} initializer=bilinear",
 )
 INTERPOLATED32_BALANCED = Row(
     "DUpsampling, classes balanced, bilinear at first, T = 1/32",
@@ -259,7 +258,7 @@ TABLES = {
         | {
             "interpolated16_fixed": Row(
                 "DUpsampling, stride 16, bilinear at first, T = 1/16",
-                f"output_stride=16 {INTERPOLATED} temperature=0.0625 train_temperature=false",
+                "output_stride=16 initializer=bilinear temperature=0.0625 train_temperature=false",
             ),
             "nearest32_fixed_crop256": Row(
                 f"{NEAREST32_FIXED.label}, crops of 256",
@@ -426,7 +425,8 @@ TABLES = {
             "dupsampling": Row("DUpsampling"),
             "interpolated_fixed": Row(
                 "DUpsampling, bilinear at first, T = 1/16, rate 0.07",
-                f"{INTERPOLATED} temperature=0.0625 train_temperature=false learning_rate=0.07",
+                "initializer=bilinear temperature=0.0625 train_temperature=false "
+                "learning_rate=0.07",
             ),
         },
     ),
@@ -442,8 +442,8 @@ TABLES = {
         "steps=2200 steps_per_epoch=220",
         {
             "bilinear": Row("vanilla decoder", "decoder=bilinear"),
-            "dupsampling": Row("DUpsampling", "downsample=subsample low_level_channels=48"),
-            "channels256": Row("DUpsampling, 256 channels", "downsample=subsample"),
+            "dupsampling": Row("DUpsampling", "downsample=bilinear low_level_channels=48"),
+            "channels256": Row("DUpsampling, 256 channels", "downsample=bilinear"),
             "convolution": Row("DUpsampling, 256 channels by convolution"),
         },
     ),

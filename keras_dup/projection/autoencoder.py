@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_dup.layers import DUpsampling
-from keras_dup.projection import pca
+from keras_dup.projection.covariance import Covariance
 from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection.window_counts import MEMORY
 
@@ -42,7 +42,7 @@ def fit(
     Raises:
         ValueError: the descent diverged, as "sgd" does where windows of one class are nearly all.
     """
-    covariance = pca.Covariance(counts.windows, counts.counts, num_classes, ratio, MEMORY)
+    covariance = Covariance(counts.windows, counts.counts, num_classes, ratio, MEMORY)
     mean = covariance.mean.astype(np.float32)
     sides = (_linear if method == "sgd" else _non_linear)(channels, len(mean), seed)
     error = ReconstructionError(mean, num_classes, *sides)

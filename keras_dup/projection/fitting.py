@@ -4,13 +4,17 @@ Of the 1.06 million windows of the VOC 2012 training set (r = 16) only 110 thous
 distinct windows are counted first (`counting`) and the eigensolver (`pca`) only ever sees those.
 """
 
+import numbers
+
 import numpy as np
 
 from keras_dup.projection import counting, pca
+from keras_dup.projection.covariance import Covariance, Scaled
 from keras_dup.projection.label_projection import LabelProjection
 from keras_dup.projection.window_counts import MEMORY
 
 METHODS = ("pca", "sgd", "autoencoder")
+_NOTHING = 1e-12  # of the variance: what is below is rounding
 
 
 def fit(
@@ -45,8 +49,9 @@ def fit(
             `len()` and `[i]` that reads them one by one, such as `keras_dup.data.LabelMaps`.
         num_classes: C, 1 or more; class ids are 0..C-1.
         ratio: r, 1 or more.
-        channels: C~, 1..r*r*(C-1) (the labels of a pixel sum to 1), or with `method="pca"` a
-            share of the variance in (0, 1): as many as explain it.
+        channels: C~, an integer, 1..r*r*(C-1) (the labels of a pixel sum to 1). With
+            `method="pca"` also a float in (0, 1], a share of the variance: as many channels as
+            explain it. 1.0 is all of it, which for large windows are thousands.
         ignore_class: the id of void, None if there is none.
         verbose: shows progress bars.
         total: number of label maps, for the progress bar; None asks `len(label_maps)`.
@@ -115,22 +120,23 @@ def fit_counts(
     _check_arguments(num_classes, ratio, channels, method, class_balance)
     if not len(counts):
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
-    if channels >= len(counts):
+    if len(counts) == 1 or (_is_whole(channels) and channels >= len(counts)):
         raise _too_many_channels(channels, len(counts) - 1, f"{len(counts)} distinct windows")
     if method != "pca":
         from keras_dup.projection import autoencoder  # Keras, which this module else does without
 
         return autoencoder.fit(counts, num_classes, ratio, channels, ignore_class, verbose, method)
-    covariance = pca.Covariance(counts.windows, counts.counts, num_classes, ratio, memory)
+    covariance = Covariance(counts.windows, counts.counts, num_classes, ratio, memory)
     scale = _scale(covariance.mean, num_classes, class_balance)
-    scaled = pca.Scaled(covariance, scale) if class_balance else covariance
-    enough = _enough(channels, scaled.variance)
+    scaled = Scaled(covariance, scale) if class_balance else covariance
     # Where each pass over the windows is long, larger blocks make do with fewer.
     block_size = max(16, int(channels) // 4) if covariance.resident else max(64, int(channels))
+    enough = _enough(channels, scaled.variance)
     values, vectors = pca.principal(scaled, enough, block_size, verbose)
-    rank = int((values > 1e-12 * scaled.variance).sum())
-    if rank < len(values):
+    rank = int((values > _NOTHING * scaled.variance).sum())
+    if rank < (channels if _is_whole(channels) else 1):
         raise _too_many_channels(channels, rank, "these label maps")
+    values, vectors = values[:rank], vectors[:rank]
     if class_balance:
         values, vectors = pca.within(covariance, vectors / scale)
     return LabelProjection(
@@ -152,12 +158,11 @@ def _scale(mean, num_classes, class_balance):
 
 def _enough(channels, variance):
     """What `pca.principal` asks: how many of these eigenvalues are wanted?"""
-    if channels >= 1:
-        channels = int(channels)
+    if _is_whole(channels):
         return lambda values: channels if len(values) >= channels else None
 
     def enough(values):
-        reached = np.flatnonzero(values.cumsum() >= channels * variance)
+        reached = np.flatnonzero(values.cumsum() >= (channels - _NOTHING) * variance)
         return int(reached[0]) + 1 if len(reached) else None
 
     return enough
@@ -176,22 +181,29 @@ def _signs(vectors):
 
 def _check_arguments(num_classes, ratio, channels=1, method="pca", class_balance=0.0):
     for name, value in (("num_classes", num_classes), ("ratio", ratio)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value}; a whole number of 1 or more is expected")
+        if not _is_whole(value) or value < 1:
+            raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is expected")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; one of {METHODS} is expected")
     if not 0 <= class_balance <= 0.5:
         raise ValueError(f"class_balance is {class_balance}; 0 to 0.5 is expected")
     if class_balance and method != "pca":
         raise ValueError(f"class_balance is of method 'pca', not of {method!r}")
-    if 0 < channels < 1 and method == "pca":
+    if method == "pca" and isinstance(channels, float | np.floating) and 0 < channels <= 1:
         return
-    if channels != int(channels) or channels < 1:
-        share = " or a share of the variance in (0, 1)" if method == "pca" else ""
-        raise ValueError(f"channels is {channels}; a whole number of 1 or more{share} is expected")
+    if not _is_whole(channels) or channels < 1:
+        share = ", or a float in (0, 1], a share of the variance," if method == "pca" else ""
+        raise ValueError(
+            f"channels is {channels!r}; a whole number of 1 or more{share} is expected"
+        )
     most = ratio * ratio * (num_classes - 1)
     if channels > max(most, 1):
         raise _too_many_channels(channels, most, f"ratio {ratio} and {num_classes} classes")
+
+
+def _is_whole(value):
+    """Is it an integer? True and False are none, and neither is 1.0, which is a share."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _too_many_channels(channels, most, what):

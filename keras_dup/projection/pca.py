@@ -1,188 +1,162 @@
 """The largest principal components of one-hot windows, without their covariance matrix.
 
 A block Krylov method: the covariance is applied to blocks of vectors, which is five times faster
-a vector than one by one (the products with a sparse matrix wait for memory), every vector is kept
-orthogonal to all before, and the components come from the space that all of them span
+per vector than one by one (the products with a sparse matrix wait for memory), every vector is
+kept orthogonal to all before, and the components come from the space that all of them span
 (Rayleigh-Ritz). It ends when what each component misses, |A x - value x|, is below `TOLERANCE`
 of the largest value; on VOC (r = 16, 64 components) that is after some 16 blocks of 16.
+
+A value that repeats more often than a block is wide is found only as often as the block is wide:
+all that grows from the block stays orthogonal to the rest of its vectors. So a second random
+block, orthogonal to all that was found, is followed until it is clear that nothing larger is
+left; if something is, both blocks go on together.
 """
 
+import dataclasses
+
 import numpy as np
-from scipy import sparse
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 TOLERANCE = 1e-10
-_CHUNK = 8192  # windows worked on at once: what a product needs then stays in the cache
-
-
-class Covariance:
-    """The covariance of one-hot windows; `@` multiplies it by (r*r*C, b).
-
-    X, the one-hot windows, is D U, where U sums over all pixels below and to the right of each
-    pixel and D, the difference of X across rows and columns, is zero wherever a window does not
-    have a corner between labels: a tenth of X's nonzeros at r = 16.
-
-    Args:
-        windows, counts: of a `WindowCounts`.
-        num_classes, ratio: C and r.
-        memory: bytes that D may take; beyond them it is computed anew for each product.
-
-    Attributes: mean (r*r*C,), variance (the trace), resident (is D kept?).
-    """
-
-    def __init__(self, windows, counts, num_classes, ratio, memory):
-        self.size = ratio * ratio * num_classes
-        self._windows, self._shape = windows, (ratio, ratio, num_classes, -1)
-        self._counts, self._total = counts, counts.sum()
-        # a product fills (size, b) a chunk: few chunks where that is large
-        self._rows = int(np.clip(self.size // 2, _CHUNK, 8 * _CHUNK))
-        self._differences, used, total = [], 0, 0.0
-        for differences, weights in self._compute():
-            total = total + differences.T @ weights
-            if self._differences is not None:
-                self._differences.append((differences, weights))
-                used += differences.data.nbytes + differences.indices.nbytes
-                self._differences = self._differences if used <= memory else None
-        self.mean = self._collect(total[:, None])[:, 0]
-        # Each of the r*r pixels has one label, so |v|^2 = r*r and the variance needs no sum.
-        self.variance = ratio * ratio - self.mean @ self.mean
-
-    @property
-    def resident(self):
-        return self._differences is not None
-
-    def __matmul__(self, block):
-        summed = block.reshape(self._shape).copy()
-        _sum_up(summed[::-1, ::-1])
-        summed, shift = summed.reshape(self.size, -1), self.mean @ block
-        total = 0.0
-        for differences, weights in self._differences or self._compute():
-            total = total + differences.T @ (weights[:, None] * (differences @ summed - shift))
-        return self._collect(total)
-
-    def _collect(self, block):
-        """U^T: (N, b) -> (N, b), in place."""
-        _sum_up(block.reshape(self._shape))
-        return block
-
-    def _compute(self):
-        """Yields D and the share of each window, chunk by chunk."""
-        ratio, _, num_classes, _ = self._shape
-        for start in range(0, len(self._windows), self._rows):
-            part = slice(start, start + self._rows)
-            weights = self._counts[part] / self._total
-            yield _differences(self._windows[part], num_classes, ratio), weights
-
-
-class Scaled:
-    """The covariance of windows whose entries are first multiplied by `scale`, (r*r*C,)."""
-
-    def __init__(self, covariance, scale):
-        self._covariance, self._scale, self.size = covariance, scale[:, None], covariance.size
-        mean = covariance.mean
-        self.variance = scale**2 @ (mean * (1 - mean))  # of entries that are 0 or 1
-
-    def __matmul__(self, block):
-        return self._scale * (self._covariance @ (self._scale * block))
-
-
-def within(covariance, rows):
-    """The principal components of the span of some rows (k, N): eigenvalues, falling, and rows."""
-    basis = np.linalg.qr(rows.T)[0].T
-    values, vectors = np.linalg.eigh(basis @ (covariance @ basis.T))
-    return values[::-1], vectors[:, ::-1].T @ basis
-
-
-def _sum_up(block):
-    """Each (i, j) becomes the sum over all rows and columns up to it, in place."""
-    for i in range(1, len(block)):
-        block[i] += block[i - 1]
-        block[:, i] += block[:, i - 1]
 
 
 def principal(covariance, enough, block_size=16, verbose=False):
     """The largest eigenvalues, falling, and their eigenvectors as rows: (k,), (k, N).
 
     Args:
-        covariance: (N, N), symmetric, anything with `size` and `@`.
+        covariance: (N, N), symmetric, positive semi-definite, anything with `size` and `@`.
         enough: function of the eigenvalues found so far, falling, that returns k, how many are
             wanted, or None while there are too few.
         block_size: vectors that are multiplied at once: more need fewer, longer products.
     """
-    random = np.random.default_rng(0)
-    store, small = np.empty((8 * block_size, covariance.size)), np.zeros((0, 0))
-    outside = np.linalg.qr(random.standard_normal((covariance.size, block_size)))
     bar = tqdm(desc="solving", unit=" products", disable=not verbose)
     # The matrices are narrow: threads gain little, and lose tenfold where others use the cores.
     with bar, threadpool_limits(1, user_api="blas"):
+        span = _Span(covariance, block_size, bar)
+        front = span.random_front(block_size)
         while True:
-            block = _next_block(*outside, store[: len(small)], random)
-            if len(small) + block.shape[1] > len(store):
-                store = np.concatenate([store, np.empty_like(store)])
-            basis = store[: len(small) + block.shape[1]]
-            basis[len(small) :] = block.T
-            small, rest = _project(small, covariance @ block, basis)
-            outside = np.linalg.qr(rest)
-            bar.update(rest.shape[1])
-            values, vectors = np.linalg.eigh(small)
-            values, vectors = values[::-1], vectors[:, ::-1]
-            whole = len(small) == covariance.size
-            k = enough(values) or (len(small) if whole else None)
-            if k and (whole or _missed(outside[1], vectors[:, :k]) <= TOLERANCE * values[0]):
-                return values[:k], vectors[:, :k].T @ basis
+            values, rows = _converged(span, front, enough)
+            new = None if span.whole else _larger(span, block_size, values)
+            if new is None:
+                return values, rows
+            front = front.joined(new)
 
 
-def _next_block(block, triangle, basis, random):
-    """Columns orthonormal, also to the basis, from the QR of the last rest; as there is room."""
-    block = block[:, : len(block) - len(basis)]
-    # What has no more to say, up to rounding, goes on in a random direction.
-    sizes = np.abs(triangle.diagonal())[: block.shape[1]]
-    empty = sizes <= 1e-14 * max(sizes.max(), 1.0)
-    block[:, empty] = random.standard_normal((len(block), empty.sum()))
-    for _ in range(2 if empty.any() else 1):  # `rest` was made orthogonal once before
-        block = np.linalg.qr(block - basis.T @ (basis @ block))[0]
-    return block
+def within(covariance, rows):
+    """The principal components of the span of some rows (k, N): eigenvalues, falling, and rows."""
+    basis = np.linalg.qr(rows.T)[0].T
+    values, vectors = _falling(basis @ (covariance @ basis.T))
+    return values, vectors.T @ basis
 
 
-def _project(small, image, basis):
-    """Adds the last block's image to the covariance of the span -> that, and what is outside."""
-    inside = basis @ image
-    grown = np.zeros((len(inside), len(inside)))
-    grown[: len(small), : len(small)] = small
-    grown[:, len(small) :], grown[len(small) :] = inside, inside.T
-    return grown, image - basis.T @ inside
+def _converged(span, front, enough):
+    """Goes on from `front` until the wanted eigenpairs are within the tolerance."""
+    while True:
+        values, vectors = _falling(span.small)
+        k = enough(values) or (len(values) if span.whole else None)
+        if k and (span.whole or front.missed(vectors[:, :k]) <= TOLERANCE * values[0]):
+            return values[:k], vectors[:, :k].T @ span.basis
+        front.advance()
 
 
-def _missed(triangle, vectors):
-    """max |A x - value x|: of vectors in the basis, by the triangle of the rest's QR."""
-    return np.linalg.norm(triangle @ vectors[-triangle.shape[1] :], axis=0).max()
+def _larger(span, block_size, values):
+    """-> a front that leads to more than the last of `values`; None where there is nothing.
+
+    Only what is orthogonal to the span counts, where no eigenvalue is larger than outside it. The
+    largest there is known well when the distance to `values` is a thousand times what it misses.
+    """
+    start, front = len(span.small), span.random_front(block_size)
+    while True:
+        largest, vectors = _falling(span.small[start:, start:])
+        above = largest[0] - values[-1]
+        if above > TOLERANCE * values[0]:
+            return front
+        missed = front.missed(np.pad(vectors[:, :1], ((start, 0), (0, 0))))
+        if span.whole or missed <= max(-1e-3 * above, TOLERANCE * values[0]):
+            return None
+        front.advance()
 
 
-def _differences(windows, num_classes, ratio):
-    """D of `Covariance`, sparse (n, r*r*C): x[i, j] - x[i-1, j] - x[i, j-1] + x[i-1, j-1]."""
-    side = ratio + 1
-    around = np.pad(
-        windows.reshape(-1, ratio, ratio), ((0, 0), (1, 0), (1, 0)), constant_values=num_classes
-    )
-    here, above = around[:, 1:, 1:], around[:, :-1, 1:]
-    left, above_left = around[:, 1:, :-1], around[:, :-1, :-1]
-    corner = ((here != above) | (left != above_left)) & ((here != left) | (above != above_left))
-    window, pixel = np.divmod(np.flatnonzero(corner), ratio * ratio)
-    place = window * side**2 + pixel // ratio * side + pixel % ratio  # of above_left
-    labels = around.ravel()[place[:, None] + [side + 1, 1, side, 0]]
-    kept = _uncancelled(*labels.T).T & (labels != num_classes)
-    columns = (pixel[:, None] * num_classes + labels)[kept]
-    values = np.broadcast_to([1.0, -1.0, -1.0, 1.0], kept.shape)[kept]
-    ends = np.append(0, np.bincount(window, kept.sum(1), len(windows)).cumsum())
-    shape = len(windows), ratio * ratio * num_classes
-    return sparse.csr_array((values, columns.astype(np.int32), ends.astype(np.int32)), shape)
+class _Span:
+    """An orthonormal basis, as rows (n, N), and the covariance of its span, `small` (n, n)."""
+
+    def __init__(self, covariance, block_size, bar):
+        self._covariance, self._bar, self._random = covariance, bar, np.random.default_rng(0)
+        self._store, self.small = np.empty((8 * block_size, covariance.size)), np.zeros((0, 0))
+
+    @property
+    def basis(self):
+        return self._store[: len(self.small)]
+
+    @property
+    def whole(self):
+        return len(self.small) == self._covariance.size
+
+    def random_front(self, block_size):
+        shape = self._covariance.size, block_size
+        front = _Front(self, np.linalg.qr(self._random.standard_normal(shape)), np.arange(0))
+        front.advance()
+        return front
+
+    def add(self, block):
+        """Adds columns (N, b), orthonormal and orthogonal to the basis -> A times them, outside."""
+        count = len(self.small) + block.shape[1]
+        if count > len(self._store):
+            self._store = np.concatenate([self._store, np.empty_like(self._store)])
+        basis = self._store[:count]
+        basis[len(self.small) :] = block.T
+        image = self._covariance @ block
+        self._bar.update(block.shape[1])
+        inside, grown = basis @ image, np.zeros((count, count))
+        grown[: len(self.small), : len(self.small)] = self.small
+        grown[:, len(self.small) :], grown[len(self.small) :] = inside, inside.T
+        self.small = grown
+        return image - basis.T @ inside
+
+    def orthogonal(self, block, triangle):
+        """The QR of what lies outside -> new columns of a basis, as many as there is room for."""
+        block = block[:, : len(block) - len(self.small)]
+        # What has no more to say, up to rounding, goes on in a random direction.
+        sizes = np.abs(triangle.diagonal())[: block.shape[1]]
+        empty = sizes <= 1e-14 * max(sizes.max(), 1.0)
+        block[:, empty] = self._random.standard_normal((len(block), empty.sum()))
+        for _ in range(2):  # once is not enough where little is left
+            block = np.linalg.qr(block - self.basis.T @ (self.basis @ block))[0]
+        return block
 
 
-def _uncancelled(here, above, left, above_left):
-    """(4, n): which of a corner's labels remain where a plus and a minus on one label meet."""
-    first = here == above
-    second = ~first & (here == left)
-    third = ~first & ~second & (above_left == above)
-    fourth = ~first & ~second & ~third & (above_left == left)
-    return ~np.array([first | second, first | third, second | fourth, third | fourth])
+@dataclasses.dataclass
+class _Front:
+    """Where a span can grow: A times some of its basis, as far as that lies outside the span.
+
+    outside: the QR of it, (N, b) and (b, m); places: (m,), of which rows of the basis it comes.
+    """
+
+    span: _Span
+    outside: tuple
+    places: np.ndarray
+
+    def advance(self):
+        block = self.span.orthogonal(*self.outside)
+        rest = self.span.add(block)
+        self.outside = np.linalg.qr(rest)
+        self.places = np.arange(len(self.span.small) - rest.shape[1], len(self.span.small))
+
+    def missed(self, vectors):
+        """max |A x - value x| of vectors (n, k) in the basis of a span that has no other front."""
+        return np.linalg.norm(self.outside[1] @ vectors[self.places], axis=0).max()
+
+    def joined(self, other):
+        """Both fronts as one; what the other has added to the span is no longer outside."""
+        rest = self.outside[0] @ self.outside[1]
+        rest = rest - self.span.basis.T @ (self.span.basis @ rest)
+        both = np.concatenate([rest, other.outside[0] @ other.outside[1]], 1)
+        places = np.concatenate([self.places, other.places])
+        return _Front(self.span, np.linalg.qr(both), places)
+
+
+def _falling(small):
+    """Eigenvalues, falling, and eigenvectors as columns."""
+    values, vectors = np.linalg.eigh(small)
+    return values[::-1], vectors[:, ::-1]

@@ -376,6 +376,18 @@ def test_a_bad_label_map_is_named_by_its_index(label_maps, fitted, bad, message)
         ({"ratio": 0}, "ratio is 0"),
         ({"ratio": 1.5}, "ratio is 1.5"),
         ({"channels": 0}, "channels is 0"),
+        ({"channels": -1}, "channels is -1"),
+        ({"channels": 0.0}, "channels is 0.0"),
+        ({"channels": -0.5}, "channels is -0.5"),
+        ({"channels": 1.5}, r"channels is 1.5; .* or a float in \(0, 1\]"),
+        ({"channels": 2.0}, "channels is 2.0"),
+        ({"channels": True}, "channels is True"),
+        ({"channels": np.nan}, "channels is nan"),
+        ({"channels": "6"}, "channels is '6'"),
+        ({"channels": None}, "channels is None"),
+        ({"channels": 1.0, "method": "sgd"}, "channels is 1.0; a whole number of 1 or more is"),
+        ({"num_classes": True}, "num_classes is True"),
+        ({"ratio": np.inf}, "ratio is inf"),
         ({"num_classes": 0}, "num_classes is 0"),
         ({"class_balance": 0.6}, "class_balance is 0.6; 0 to 0.5"),
         ({"class_balance": 0.1, "method": "sgd"}, "class_balance is of method 'pca', not of 'sgd'"),
@@ -411,6 +423,24 @@ def test_more_channels_than_the_windows_span_is_an_error():
     assert fit(halves, channels=2).channels == 2
     with pytest.raises(ValueError, match="channels is 3, but these label maps give at most 2"):
         fit(halves, channels=3)
+
+
+def test_channels_are_a_number_as_an_integer_and_a_share_as_a_float(label_maps, fitted):
+    assert_same(fit(label_maps, channels=np.int64(CHANNELS)), fitted)
+    explained = fitted.explained_variance_ratio.cumsum()
+    for share in (explained[CHANNELS - 1] - 1e-6, np.float32(explained[CHANNELS - 1] - 1e-6)):
+        assert_same(fit(label_maps, channels=share), fitted)
+    values = reference.label_pca(label_maps, RATIO, CLASSES, VOID)[0]
+    everything = fit(label_maps, channels=1.0)
+    assert everything.channels == (values > 1e-12 * values.sum()).sum()
+    assert everything.explained_variance_ratio.sum() == pytest.approx(1, abs=1e-12)
+    for label_map in label_maps:
+        valid = label_map != VOID
+        rebuilt = everything.reconstruct(everything.compress(label_map))
+        rebuilt = rebuilt[: label_map.shape[0], : label_map.shape[1]].argmax(-1)
+        np.testing.assert_array_equal(rebuilt[valid], label_map[valid])
+    with pytest.raises(ValueError, match="1 distinct windows give at most 0"):
+        fit([np.zeros((8, 8), np.uint8)], channels=1.0)
 
 
 def test_reconstruct_refuses_other_channels(fitted):

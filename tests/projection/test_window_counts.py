@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
 
 import numpy as np
@@ -132,44 +132,67 @@ def test_what_is_no_count_is_not_added():
         WindowCounts(np.zeros((0, 4), np.uint8), np.zeros(0, np.int64)) + 1
 
 
-@pytest.mark.slow
-def test_an_interrupted_fit_leaves_no_file(tmp_path):
-    (tmp_path / "masks").mkdir()
-    for i in range(4):
-        data.save_label_map(tmp_path / f"masks/{i}.png", data.Shapes(4, (64, 48)).label_map(i))
-    for i in range(4, 4000):
-        os.link(tmp_path / "masks/0.png", tmp_path / f"masks/{i}.png")
-    (tmp_path / "temporary").mkdir()
-    keras_dup = pathlib.Path(sys.executable).with_name("keras-dup")
-    options = [
-        "--num-classes",
-        "7",
-        "--ratio",
-        "8",
-        "--channels",
-        "5",
-        "-o",
-        "w.npz",
-        "--workers",
-        "2",
-    ]
-    command = [keras_dup, "fit", "masks", *options, "--workers", "2"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+def started(command, folder, halfway):
+    """The process of a command that shows progress, once it has shown `halfway`."""
     process = subprocess.Popen(
         command,
-        cwd=tmp_path,
+        cwd=folder,
         stderr=subprocess.PIPE,
-        env=environment,
+        env={**os.environ, "TMPDIR": str(folder)},
         start_new_session=True,
         # a test that runs in the background of a shell inherits an ignored SIGINT
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     shown = b""
-    while b"reading:" not in shown:
+    while halfway not in shown:
         shown += process.stderr.read(1)
-    time.sleep(0.5)
+    return process
+
+
+@pytest.mark.slow
+def test_an_interrupted_fit_leaves_no_file(tmp_path):
+    (tmp_path / "masks").mkdir()
+    label_map = np.random.default_rng(0).integers(0, 7, (1000, 1000), np.uint8)
+    data.save_label_map(tmp_path / "masks/0.png", label_map)
+    for i in range(1, 1000):
+        os.link(tmp_path / "masks/0.png", tmp_path / f"masks/{i}.png")
+    command = [pathlib.Path(sys.executable).with_name("keras-dup"), "fit", "masks", "-o", "w.npz"]
+    command += ["--num-classes", "7", "--ratio", "8", "--channels", "5", "--workers", "2"]
+    process = started(command, tmp_path, b"16/1000")
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
     assert process.stderr.read().endswith(b"keras-dup: interrupted\n")
     assert process.wait() == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"masks", "temporary"}
-    assert not list((tmp_path / "temporary").glob("keras-dup-*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["masks"]
+
+
+SLOW_FIT = """
+import time
+import numpy as np
+from keras_dup import projection
+
+class LabelMaps:
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, i):
+        time.sleep(0.01)
+        return np.zeros((4, 4), np.uint8)
+
+projection.count_windows(LabelMaps(), 5, 4, workers=2, verbose=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_the_workers_of_a_killed_fit_end_with_it(tmp_path, number):
+    process = started([sys.executable, "-c", SLOW_FIT], tmp_path, b"16/1000000")
+    process.send_signal(getattr(signal, number))
+    process.wait()
+    # The pipe is the workers' too: it ends when the last of them has.
+    reader = threading.Thread(target=process.stderr.read, daemon=True)
+    reader.start()
+    reader.join(10)
+    alive = reader.is_alive()
+    if alive:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not alive
