@@ -36,7 +36,7 @@ def fit(
     Windows start at the top left corner; the right and bottom edges are repeated to fill the last
     ones. A void pixel takes the label of the nearest valid pixel of the label map (straight
     distance); windows that are void throughout do not count. Of the rules that
-    `research/void_rules.py` compares this one rebuilds the valid pixels best: zeros, the
+    `research/projections/void_rules.py` compares this one is best for the valid pixels: zeros, the
     background's label or the loss of all windows with void cost W the boundaries of objects, the
     nearest pixel of the same window makes boundaries that end at the window's edge, and masked
     least squares, which leaves void open, takes far longer for slightly less.

@@ -331,7 +331,7 @@ def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch
 @pytest.mark.parametrize(("peer", "stride"), [("keras_hub", 16), ("keras_cv", 32)])
 def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
     pytest.importorskip(peer)
-    changes = {"network": f"research.peer_decoders:{peer}", "decoder": "bilinear"}
+    changes = {"network": f"research.peers.decoders:{peer}", "decoder": "bilinear"}
     changes |= {"backbone": "efficientnet_lite0", "low_level_features": ("b2u2c3",)}
     recipe = dataclasses.replace(TINY, output_stride=stride, **changes)
     predicting = network.build_network(recipe)

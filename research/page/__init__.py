@@ -1,0 +1,1 @@
+"""The sections of RESULTS.md, which `python -m research.results` puts together."""

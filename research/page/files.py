@@ -1,0 +1,62 @@
+"""The sections that are made of one file each."""
+
+import json
+import statistics
+
+from research.experiments import tables
+from research.page.markdown import measured_by, table
+
+BOUNDS_TEXT = """\
+Val label maps brought down and up again, mIoU and IoU by class in %: by the label in the middle of
+each window, by the shares of the classes in it, interpolated, and by W, fitted to the label maps of
+train, as the paper has it and with `class_balance=0.25`. No bound in the strict sense: scores need
+not be shares."""
+RAMPS_TEXT = """\
+How much W holds, in %, of scores of a class that rise linearly over a window, which is what
+bilinear interpolation adds to constant ones (`LabelProjection.class_ramps`):"""
+PEER_TEXT = """\
+Images of animals of PASCAL VOC 2012 val; the peer, DeepLabv3 on MobileNetV2 in 8 bits, was trained
+on more images, in which all classes occur."""
+ANIMALS = ("cat", "cow", "dog", "horse", "person", "sheep")
+
+
+def label_bounds(found):
+    """The section of `research.projections.label_bounds`."""
+    lines = ["## What the stride leaves of the labels", "", BOUNDS_TEXT]
+    lines += _by_class(found["rows"], "mIoU")
+    lines += ["", RAMPS_TEXT, *_by_class(found["ramps"], "mean"), *measured_by(found)]
+    return "\n".join(lines)
+
+
+def _by_class(rows, mean):
+    """A table for each data set: numbers by class, without those that are None."""
+    groups = {}
+    for row, numbers in rows.items():
+        numbers = {name: x for name, x in numbers.items() if x is not None}
+        values = statistics.mean(numbers.values()), *numbers.values()
+        cells = [row, *(f"{100 * x:.1f}" for x in values)]
+        groups.setdefault(tuple(numbers), []).append(cells)
+    lines = []
+    for names, several in groups.items():
+        lines += ["", *table(["", mean, *names], several)]
+    return lines
+
+
+def peer(found):
+    """The section of `research.peers.animals`."""
+    lines = ["## The model of the package beside a trained peer", "", PEER_TEXT, ""]
+    rows = []
+    for name, row in found["rows"].items():
+        numbers = row["miou"], row["pixel_accuracy"], *(row["iou"][k] for k in ANIMALS)
+        rows.append([name, *(f"{100 * x:.2f} %" for x in numbers)])
+    lines += table(["", "mIoU", "pixel accuracy", *ANIMALS], rows)
+    return "\n".join([*lines, *measured_by(found)])
+
+
+def sections():
+    """The sections whose file is there."""
+    files = {"label_bounds": label_bounds, "peer": peer}
+    for name, write in files.items():
+        path = tables.RESULTS / f"{name}.json"
+        if path.exists():
+            yield write(json.loads(path.read_text()))
