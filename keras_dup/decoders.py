@@ -61,9 +61,9 @@ def dupsampling_decoder(
     upsampling,
     channels,
     centred=False,
-    downsample="bilinear",
+    downsample="subsample",
     low_level_channels=LOW_LEVEL_CHANNELS,
-    interpolated=False,
+    interpolated_scores=False,
 ):
     """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
 
@@ -74,8 +74,8 @@ def dupsampling_decoder(
         channels: C~, what the last 1x1 convolution gives to `upsampling`.
         centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
         downsample, low_level_channels: see `keras_dup.models.build`.
-        interpolated: class scores, interpolated within W's windows, are added to what the last
-            convolution gives; weights: see `start_as_bilinear`.
+        interpolated_scores: True adds class scores, interpolated in each window, to the output of
+            the last convolution; for the weights see `start_as_bilinear`.
 
     Returns: (B, h*stride, w*stride, num_classes), logits.
     """
@@ -87,7 +87,7 @@ def dupsampling_decoder(
             start = ratio // 2 if centred else 0
             feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
         x = fuse(x, feature, name, low_level_channels, size)
-    if not interpolated:
+    if not interpolated_scores:
         return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
     edges = layers.Conv2D(channels, 1, kernel_initializer="zeros", name="compressed_edges")(x)
     scores = layers.Conv2D(upsampling.num_classes, 1, use_bias=False, name="scores")(x)
@@ -108,7 +108,7 @@ def start_as_nearest(model, projection, temperature):
     favours the frequent classes.
 
     Args:
-        model: what `build` made, its decoder not interpolated.
+        model: what `build` made, without interpolated scores.
         projection: a `LabelProjection`.
         temperature: T at the start.
     """
@@ -129,7 +129,7 @@ def start_as_bilinear(model, projection, temperature):
     feature alone cannot tell what its neighbours score, as interpolation can.
 
     Args:
-        model: what `build` made, its decoder interpolated.
+        model: what `build` made, with interpolated scores.
         projection, temperature: as in `start_as_nearest`.
     """
     places = (np.arange(projection.ratio) + 0.5) / projection.ratio - 0.5  # in windows

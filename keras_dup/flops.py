@@ -12,6 +12,7 @@ import re
 import keras
 from keras import layers
 
+from keras_dup import _keras_private
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 
 ELEMENTWISE = (
@@ -85,7 +86,7 @@ def _run(model, image, add, part=None):
             return _run(operation, arguments[0], add, of)
         return add(operation, of, *arguments, **keywords)
 
-    return model._run_through_graph(image, call_fn=call)
+    return _keras_private.run_graph(model, image, call)
 
 
 def _part(name):
@@ -116,7 +117,7 @@ def _operations(layer, output, elementwise):
         return math.prod(output.shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.Dense):
         return math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
-    if any(isinstance(part, layers.Layer) for part in layer._flatten_layers(include_self=False)):
+    if _keras_private.sublayers(layer, include_self=False):
         raise ValueError(
             f"flops: {layer.name} is a {type(layer).__name__}, a layer made of layers; what they "
             "see is not known, so their multiply-adds cannot be counted"

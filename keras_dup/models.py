@@ -19,15 +19,16 @@ DEFAULTS = {
     "num_classes": 21,
     "output_stride": 16,
     "decoder": "dupsampling",
-    "downsample": "bilinear",
+    "downsample": "subsample",
     "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
     "initializer": "glorot_uniform",
+    "interpolated_scores": False,
 }
 KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
 # of PCA the first rows are the projection of fewer channels: one file for several names
 PROJECTIONS = {
     f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
-    for data_set in ("voc2012", "voc2012_trainaug", "camvid")
+    for data_set in ("voc2012", "voc2012_trainaug")
     for ratio, most in ((8, 64), (16, 128), (32, 128))
     for channels in (32, 64, 128)
     if channels <= most
@@ -35,9 +36,8 @@ PROJECTIONS = {
 # trained networks that the package has, with the file of their classes' names
 MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 DECODERS = ("dupsampling", "bilinear")
-DOWNSAMPLES = ("bilinear", "convolution")
-STARTS = {"nearest": decoders.start_as_nearest, "bilinear": decoders.start_as_bilinear}
-INITIALIZERS = ("glorot_uniform", *STARTS)
+DOWNSAMPLES = ("subsample", "convolution")
+INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)
 
 
@@ -56,6 +56,7 @@ def build(
     downsample=None,
     low_level_channels=None,
     initializer=None,
+    interpolated_scores=None,
 ):
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -93,20 +94,21 @@ def build(
             orthonormal rows, so 1 / output_stride makes a unit of C~ move the scores of a window as
             much as a unit of a bilinearly upsampled score does.
         downsample: how the DUpsampling decoder brings low-level features down to the last one
-            (Eq. 8). "bilinear" (the paper; default) takes the feature at each position of the last
-            one and leaves those in between. "convolution" has them all go through a convolution of
-            stride and size k, k the ratio of the two sizes. A network trained with one takes no
-            weights of the other.
+            (Eq. 8). "subsample" (the paper; default) takes every k-th position, k the ratio of the
+            two sizes: on the paper's sizes this is bilinear downsampling. "convolution" uses all
+            positions, by a k x k convolution of stride k. The weights of one do not fit the other.
         low_level_channels: to how many the DUpsampling decoder brings each low-level feature before
             it is fused; 48 by default, as the other decoder has (DeepLabv3+). At 1/16 or 1/32 more
             cost little.
         initializer: how the DUpsampling decoder starts. "glorot_uniform" (Keras's; default): the
             last 1x1 convolution is drawn at random. "nearest": as nearest-neighbour upsampling of
-            class scores. "bilinear": as bilinear upsampling of class scores, by a fixed 3x3
-            convolution of these that is added to what the last 1x1 gives; it has weights of its
-            own, so it takes no file of the others. Go with the last two a `LabelProjection` and a
-            temperature of 1 / output_stride; see `keras_dup.decoders.start_as_nearest` and
-            `start_as_bilinear`.
+            class scores. It needs a `LabelProjection`, and a temperature of 1 / output_stride suits
+            it; see `keras_dup.decoders.start_as_nearest`.
+        interpolated_scores: True adds a branch to the DUpsampling decoder: class scores, bilinearly
+            interpolated in each window by a fixed 3x3 convolution, are added to the output of the
+            last 1x1. The network then starts as bilinear upsampling of class scores. It needs a
+            `LabelProjection`, and a temperature of 1 / output_stride suits it; it excludes
+            initializer="nearest"; see `keras_dup.decoders.start_as_bilinear`.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -128,6 +130,7 @@ def build(
         "downsample": downsample,
         "low_level_channels": low_level_channels,
         "initializer": initializer,
+        "interpolated_scores": interpolated_scores,
     }
     network = _network(preset, {key: value for key, value in given.items() if value is not None})
     _check(network, preprocessing)
@@ -141,10 +144,7 @@ def build(
         projection = load_projection(projection)
         channels = _channels(channels, projection, network)
         linear = not isinstance(projection, LabelAutoencoder)
-        if network.initializer in STARTS and not isinstance(projection, LabelProjection):
-            raise ValueError(
-                f"build: initializer={network.initializer!r} needs a LabelProjection as projection"
-            )
+        start = _start(network, projection)
         layer = DUpsampling if linear else AutoencoderUpsampling
         upsampling = layer(network.num_classes, output_stride, projection, name="dupsampling")
         x = decoders.dupsampling_decoder(
@@ -156,7 +156,7 @@ def build(
             centred,
             network.downsample,
             network.low_level_channels,
-            interpolated=network.initializer == "bilinear",
+            network.interpolated_scores,
         )
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
@@ -164,8 +164,7 @@ def build(
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
-    start = STARTS.get(network.initializer)
-    if start and network.decoder == "dupsampling":
+    if network.decoder == "dupsampling" and start:
         start(model, projection, temperature)
     if weights is not None:
         pretrained.load(model, network.backbone, weights)
@@ -232,8 +231,25 @@ def _check(network, preprocessing):
         if getattr(network, name) < least:
             value = getattr(network, name)
             raise ValueError(f"build: {name}={value}; it must be at least {least}")
+    if network.interpolated_scores and network.initializer == "nearest":
+        raise ValueError(
+            "build: interpolated_scores=True has a start of its own; leave initializer out"
+        )
     if preprocessing is not None and not is_model:
         raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
+
+
+def _start(network, projection):
+    """The function that sets the first weights of the DUpsampling decoder, or None."""
+    if network.interpolated_scores:
+        name, start = "interpolated_scores=True", decoders.start_as_bilinear
+    elif network.initializer == "nearest":
+        name, start = "initializer='nearest'", decoders.start_as_nearest
+    else:
+        return None
+    if not isinstance(projection, LabelProjection):
+        raise ValueError(f"build: {name} needs a LabelProjection as projection")
+    return start
 
 
 def _encoder(network, preprocessing, centred):

@@ -73,7 +73,7 @@ def test_every_network_builds_trains_and_exports(
         output_stride,
         LOW_LEVEL[family],
         decoder=decoder,
-        downsample="bilinear" if family in ("resnet", "xception") else "convolution",
+        downsample="subsample" if family in ("resnet", "xception") else "convolution",
     )
     _train(model, SIZES if full_size else SIZES[2:])
     if full_size:

@@ -54,7 +54,7 @@ def test_low_level_features_change_the_output_and_any_number_is_taken():
 def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
     model = models.build(**SMALL, downsample=downsample, low_level_channels=5)
     brought_down = model.get_layer("fuse_b2u2c3_projection_conv").output
-    name = {"bilinear": "subsampling", "convolution": "padding"}[downsample]
+    name = {"subsample": "subsampling", "convolution": "padding"}[downsample]
     feature = model.get_layer(f"fuse_b2u2c3_{name}").input
     part = keras.Model(feature, brought_down)
     height, width = (-(-side // 4) for side in size)  # at stride 4
@@ -65,7 +65,7 @@ def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
     reached = np.abs(y).max(-1).reshape(height, width, *y.shape[1:3]) > 0
     rows, columns, *windows = np.indices(reached.shape)
     expected = (rows // 4 == windows[0]) & (columns // 4 == windows[1])
-    if downsample == "bilinear":  # the position in the middle, at the edge the nearest
+    if downsample == "subsample":  # the position in the middle, at the edge the nearest
         expected &= (rows % 4 == 2) | (rows == height - 1) & (rows % 4 < 2)
         expected &= (columns % 4 == 2) | (columns == width - 1) & (columns % 4 < 2)
     np.testing.assert_array_equal(reached, expected)
@@ -184,7 +184,7 @@ def test_a_network_starts_as_bilinear_upsampling():
         fitted(), matrix=w, mean=mean, explained_variance_ratio=variance
     )
     network = {**SMALL, "projection": projected, "temperature": 1 / 16}
-    model = models.build(**network, initializer="bilinear")
+    model = models.build(**network, interpolated_scores=True)
     head = keras.Model(model.get_layer("scores").input, model.get_layer("dupsampling").output)
     x = np.random.default_rng(1).normal(size=(1, 4, 5, 256)).astype("float32")
     y = run(head, x)[0] * 16
@@ -204,7 +204,12 @@ def test_a_network_starts_as_bilinear_upsampling():
         ({"downsample": "max"}, "downsample='max'; it must be one of .*'convolution'"),
         ({"low_level_channels": 0}, "low_level_channels=0; it must be at least 1"),
         ({"initializer": "ones"}, "initializer='ones'; it must be one of .*'nearest'"),
-        ({"initializer": "bilinear"}, "initializer='bilinear' needs a LabelProjection"),
+        ({"initializer": "nearest"}, "initializer='nearest' needs a LabelProjection"),
+        ({"interpolated_scores": True}, "interpolated_scores=True needs a LabelProjection"),
+        (
+            {"initializer": "nearest", "interpolated_scores": True},
+            "interpolated_scores=True has a start of its own; leave initializer out",
+        ),
         ({"num_classes": 1}, "num_classes=1; it must be at least 2"),
         ({"low_level_features": ("b9u9c9",)}, r"no feature \['b9u9c9'\]; its features are conv1,"),
         ({"preset": "voc2099"}, "preset='voc2099'; it must be one of .*voc2012_xception65"),

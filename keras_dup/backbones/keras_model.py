@@ -4,6 +4,8 @@ import inspect
 
 import keras
 
+from keras_dup import _keras_private
+
 _PROBE = 256  # pixels, a multiple of every stride up to 64
 
 
@@ -53,7 +55,7 @@ def check_training(layer):
 
     Keras hands their mode on: the batch norms after them would train in `model(x)` and in exports.
     """
-    for part in layer._flatten_layers():
+    for part in _keras_private.sublayers(layer):
         training = inspect.signature(part.call).parameters.get("training")
         if training is not None and training.default is True:
             raise ValueError(
@@ -73,7 +75,7 @@ def _image(model):
 
 
 def _is_map(layer):
-    if isinstance(layer, keras.layers.InputLayer) or len(layer._inbound_nodes) != 1:
+    if isinstance(layer, keras.layers.InputLayer) or _keras_private.calls(layer) != 1:
         return False  # a layer that is used twice has no one output
     return isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
 

@@ -17,7 +17,14 @@ _DEFAULTS = {
 }
 _LARGEST_CROP = 513
 # where one of these is given, the start is the paper's
-_OF_ANOTHER_START = {"network", "projection", "initializer", "temperature", "train_temperature"}
+_OF_ANOTHER_START = {
+    "network",
+    "projection",
+    "initializer",
+    "interpolated_scores",
+    "temperature",
+    "train_temperature",
+}
 _OF_ANOTHER_START |= {"new_layers_variance", "pretraining_steps"}
 
 
@@ -104,7 +111,7 @@ def _completed(recipe, given):
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
         known["backbone_rate"] = 0.2  # it keeps what it knows
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
-        known |= {"initializer": "bilinear", "temperature": 1 / recipe.output_stride}
+        known |= {"interpolated_scores": True, "temperature": 1 / recipe.output_stride}
         known["train_temperature"] = False
     if "crop_size" not in given:
         train_data, _ = datasets(recipe)

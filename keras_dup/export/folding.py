@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_dup import _keras_private
 from keras_dup.layers import AdaptiveTemperatureSoftmax, BilinearUpsampling, Crop, DUpsampling
 
 OUTPUTS = ("label_map", "probabilities")
@@ -58,7 +59,7 @@ def fold(model, output="label_map", dtype=None, jit_compile=False):
     for name, value, known in (("output", output, OUTPUTS), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise ValueError(f"fold: {name}={value!r}; it must be one of {known}")
-    if not _is_functional(model) or len(model.outputs) != 1:
+    if not _keras_private.is_functional(model) or len(model.outputs) != 1:
         raise ValueError(f"fold: {model.name} must be a functional Keras model with one output")
     softmax, upsampling = _head(model)
     if output == "probabilities":
@@ -205,7 +206,7 @@ class _Graph:
     """Who reads what in a functional model; the outputs of the model count as readers."""
 
     def __init__(self, model):
-        nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+        nodes = _keras_private.nodes(model)
         self.calls = collections.defaultdict(list)
         for node in nodes:
             self.calls[node.operation].append(node)
@@ -217,7 +218,7 @@ class _Graph:
         calls = self.calls[layer]
         if len(calls) == 1:
             tensor = calls[0].input_tensors[0]
-            source = tensor._keras_history.operation
+            source = _keras_private.source(tensor)
             if self.readers[id(tensor)] == 1 and len(self.calls[source]) == 1:
                 return source
         return None
@@ -225,7 +226,7 @@ class _Graph:
 
 def _head(model):
     """The softmax that ends the model, and the linear DUpsampling that it gets its scores from."""
-    graph, last = _Graph(model), model.outputs[0]._keras_history.operation
+    graph, last = _Graph(model), _keras_private.source(model.outputs[0])
     if not _is_softmax(last):
         return None, None
     source = graph.before(last)
@@ -264,7 +265,7 @@ def _copy(model, replaced, dtype):
 
     clone = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for old, new in copies.items():
-        if old not in folded and old not in replaced and not _is_functional(old):
+        if old not in folded and old not in replaced and not _keras_private.is_functional(old):
             new.set_weights(old.get_weights())
     for norm, old in norms.items():
         _fold(norm, old, copies[old])
@@ -272,7 +273,7 @@ def _copy(model, replaced, dtype):
 
 
 def _copied(layer, with_bias, dtype):
-    if _is_functional(layer):
+    if _keras_private.is_functional(layer):
         return _copy(layer, {}, dtype)[0]  # with its weights
     config = layer.get_config()
     if with_bias:
@@ -280,10 +281,6 @@ def _copied(layer, with_bias, dtype):
     if dtype and not isinstance(layer, _HEAD) and not _is_softmax(layer):
         config["dtype"] = dtype
     return type(layer).from_config(config)
-
-
-def _is_functional(layer):
-    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
 def _skip(x, *arguments, **keywords):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup import models
+from keras_dup._keras_private import BuiltFromShape
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import CompressedLabelsError, PixelCrossentropy, over_replicas
 from keras_dup.packed_loss import packed_crossentropy
@@ -47,6 +48,7 @@ def _built(recipe, projection):
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,
         initializer=recipe.initializer,
+        interpolated_scores=recipe.interpolated_scores,
     )
 
 
@@ -160,7 +162,7 @@ class Logits(keras.layers.Softmax):
         return inputs
 
 
-class Trained(keras.Model):
+class Trained(BuiltFromShape, keras.Model):
     """A functional model whose `fit` works over several workers and tells when a batch arrived.
 
     Keras 3.15 fails under `MultiWorkerMirroredStrategy` where it reduces the first batch and
@@ -215,12 +217,6 @@ class Trained(keras.Model):
                 tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
             )
             return {key: value[None] if over_workers else value for key, value in logs.items()}
-
-        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-            with self.distribute_strategy.scope():
-                image = keras.KerasTensor((*self.batch_shape, 3))
-                target = keras.KerasTensor(self.batch_shape, "int32")
-                self._symbolic_build(data_batch=(image, target))
 
 
 def _of_backbone(model):

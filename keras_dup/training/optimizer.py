@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_dup import _keras_private
 from keras_dup.losses import over_replicas
 
 UNDECAYED = ("gamma", "beta", "bias", "log_temperature")
@@ -40,7 +41,7 @@ class SGD(keras.optimizers.SGD):
         self._shares = [self.rates.get(variable.path, 1.0) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        i = self._get_variable_index(variable)
+        i = _keras_private.variable_index(self, variable)
         if self._decays[i]:
             gradient = gradient + self._decays[i] * keras.ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, self._shares[i] * learning_rate)
@@ -68,4 +69,4 @@ class SGD(keras.optimizers.SGD):
 def averages(optimizer):
     """The moving averages of the trainable variables, in their order; None without `ema`."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16
-    return optimizer._model_variables_moving_average if optimizer.use_ema else None
+    return _keras_private.moving_averages(optimizer) if optimizer.use_ema else None

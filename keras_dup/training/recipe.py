@@ -56,9 +56,10 @@ class Recipe:
     low_level_features: tuple = ()
     decoder: str = "dupsampling"
     channels: int = 64
-    downsample: str = "bilinear"  # of low-level features (Eq. 8), or "convolution"
+    downsample: str = "subsample"  # of low-level features (Eq. 8), or "convolution"
     low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
-    initializer: str = "glorot_uniform"  # of DUpsampling, or "nearest", "bilinear"
+    initializer: str = "glorot_uniform"  # of DUpsampling, or "nearest"
+    interpolated_scores: bool = False  # a branch of the DUpsampling decoder
     temperature: float = 1.0  # of the DUpsampling decoder, before training
     train_temperature: bool = True  # False leaves it there: 1 is the "vanilla softmax" (4.1.4)
     # a name, a file, "random" or "nearest" (`projection.nearest`, of num_classes channels); by
@@ -123,10 +124,11 @@ class Recipe:
                 raise ValueError(f"recipe {self.name}: {name}={value!r}; one of {known}")
         if not 0 <= self.class_balance <= 0.5:
             raise ValueError(f"recipe {self.name}: class_balance={self.class_balance}; 0 to 0.5")
-        if self.initializer in models.STARTS and self.new_layers_variance:
+        starts = self.initializer == "nearest" or self.interpolated_scores
+        if starts and self.new_layers_variance:
             raise ValueError(
-                f"recipe {self.name}: new_layers_variance={self.new_layers_variance} draws what "
-                f"initializer={self.initializer!r} sets; set it to 0"
+                f"recipe {self.name}: new_layers_variance={self.new_layers_variance} draws the "
+                "weights that initializer or interpolated_scores sets; set it to 0"
             )
         if self.network and self.backbone_rate != 1:
             raise ValueError(

@@ -46,8 +46,10 @@ def keras_cv(recipe, projection=None):
     if recipe.output_stride != 32:
         raise ValueError(f"output_stride={recipe.output_stride}; keras-cv's DeepLabV3+ has 32")
     encoder = _encoder(recipe)
-    levels = zip(("P2", "P5"), encoder.output, strict=True)
-    encoder.pyramid_level_inputs = {level: x._keras_history.operation.name for level, x in levels}
+    encoder.pyramid_level_inputs = {
+        level: next(layer.name for layer in encoder.layers if layer.output is x)
+        for level, x in zip(("P2", "P5"), encoder.output, strict=True)
+    }
     # its own head, but for the softmax inside the last convolution
     head = [
         keras.layers.Conv2D(256, 1, use_bias=False),

@@ -40,7 +40,7 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     recipe = json.loads((run / "recipe.json").read_text())
     assert recipe["crop_size"] == [48, 40] and recipe["weights"] == "imagenet"
     assert recipe["backbone_rate"] == 0.2 and not recipe["train_temperature"]
-    assert (recipe["initializer"], recipe["temperature"]) == ("bilinear", 1 / 16)
+    assert (recipe["interpolated_scores"], recipe["temperature"]) == (True, 1 / 16)
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2, "every tenth is kept to validate on"
     assert (run / "projection.npz").exists()
@@ -67,7 +67,7 @@ def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, c
     )
     assert (tmp_path / "run" / "report.json").exists()
     recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
-    assert recipe["initializer"] == "glorot_uniform" and recipe["train_temperature"]
+    assert not recipe["interpolated_scores"] and recipe["train_temperature"]
     assert recipe["backbone_rate"] == 1, "nothing is known yet that it could lose"
 
 

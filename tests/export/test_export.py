@@ -20,7 +20,7 @@ def model(request):
     fitted = projection.fit(shapes.label_maps(), 7, ratio=16, channels=8)
     given = {}
     if request.param == "dupsampling":  # the start that has the most layers
-        given = {"projection": fitted, "initializer": "bilinear", "temperature": 1 / 16}
+        given = {"projection": fitted, "interpolated_scores": True, "temperature": 1 / 16}
     model = models.build(
         "efficientnet_lite0", 7, weights="imagenet", decoder=request.param, **given
     )

@@ -27,7 +27,7 @@ def network(decoder):
     if decoder == "bilinear":
         return models.build("efficientnet_lite0", 5, decoder=decoder)
     fitted = autoencoder() if decoder == "autoencoder" else "voc2012_r16_c32"
-    start = {"initializer": "bilinear"} if decoder == "interpolated" else {}
+    start = {"interpolated_scores": True} if decoder == "interpolated" else {}
     return models.build("mobilenet_v2", 21, projection=fitted, **start)
 
 

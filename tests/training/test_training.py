@@ -177,7 +177,7 @@ def test_pretraining_without_a_fitted_w_is_refused():
 
 
 def test_a_start_that_would_be_drawn_over_is_refused():
-    with pytest.raises(ValueError, match=r"new_layers_variance=0\.01 draws what"):
+    with pytest.raises(ValueError, match=r"new_layers_variance=0\.01 draws the weights"):
         dataclasses.replace(TINY, initializer="nearest", new_layers_variance=0.01)
 
 
@@ -506,8 +506,8 @@ def test_one_process_of_many_writes(monkeypatch):
         ("class_names=a,b", "2 class_names, but num_classes=7"),
         ("class_weights=1,2", "2 class_weights, but num_classes=7"),
         ("class_balance=0.9", "class_balance=0.9; 0 to 0.5"),
-        ("downsample=conv", r"downsample='conv'; one of \('bilinear', 'convolution'\)"),
-        ("initializer=ones", "initializer='ones'; one of .*'nearest', 'bilinear'"),
+        ("downsample=conv", r"downsample='conv'; one of \('subsample', 'convolution'\)"),
+        ("initializer=ones", "initializer='ones'; one of .*'nearest'"),
     ],
 )
 def test_bad_overrides_are_named(override, message):
