@@ -21,6 +21,14 @@ IMAGENET = {
     "xception71": _ARCHIVES + "xception_71_2018_05_09.tar.gz",
 }
 
+# the low-level feature of DeepLab's decoder: `networks_to_feature_maps`, core/feature_extractor.py
+LOW_LEVEL_FEATURES = {
+    "resnet50": "b1u2c3",
+    "resnet101": "b1u2c3",
+    "xception65": "efb2u1c2",
+    "xception71": "efb3u1c2",
+}
+
 _FLOWS = {"ef": "entry_flow", "mf": "middle_flow", "xf": "exit_flow"}
 _MODULE = r"unit_\3/xception_module"
 _RESNET = (
@@ -50,21 +58,22 @@ _DECODER = (  # of one low-level feature
 )
 
 
-def load(model, backbone, prefix):
-    """Gives the variables of `model` the values of a checkpoint.
+def load_checkpoint(model, backbone, prefix):
+    """Sets the variables of `model` from a checkpoint.
 
-    A checkpoint of ImageNet fills the backbone. One of a whole network fills ASPP too, and the
-    decoder where that is the bilinear one (of one low-level feature, as DeepLab's); the
-    DUpsampling decoder has no counterpart and keeps its values, as does what fuses features at
-    its size. The classifier, `global_step` and the optimizer's slots are not needed.
+    A checkpoint of ImageNet fills the backbone. A checkpoint of a whole network also fills ASPP,
+    and the decoder where the model has the bilinear one, which must then fuse DeepLab's feature
+    (`LOW_LEVEL_FEATURES`). The DUpsampling decoder has no counterpart and keeps its values. The
+    classifier, `global_step` and the optimizer's slots are not needed.
 
     Args:
         model: what `keras_dup.models.build` returns for a backbone in `SCOPES`.
         prefix: the checkpoint without `.index` and `.data-...`.
 
     Raises:
-        ValueError: the backbone has no counterpart in DeepLab, the file cannot be read, a variable
-            is left over on either side, or shapes differ; every such variable is listed.
+        ValueError: the backbone has no counterpart in DeepLab, the file cannot be read, the model
+            fuses another feature than DeepLab's network, a variable is left over on either side, or
+            shapes differ; every such variable is listed.
     """
     import tensorflow as tf
 
@@ -81,6 +90,8 @@ def load(model, backbone, prefix):
     named = [(_name(variable.path, rules), variable) for variable in model.variables]
     ours = [(name, variable) for name, variable in named if name]
     theirs = {name: shapes[name] for name in shapes if _is_used(name, shapes, whole and bilinear)}
+    if whole and bilinear:
+        _check_feature(prefix, model, backbone)
     _check(prefix, ours, theirs)
     for name, variable in ours:
         variable.assign(reader.get_tensor(name))
@@ -118,6 +129,17 @@ def _is_used(name, shapes, decoder):
     return not (is_slot or is_classifier or is_unused_head or name == "global_step")
 
 
+def _check_feature(prefix, model, backbone):
+    """A feature of the same shape would load without an error and give wrong scores."""
+    layers = [re.fullmatch("fuse_(.+)_projection_conv", layer.name) for layer in model.layers]
+    fused = [layer[1] for layer in layers if layer]
+    if fused != [LOW_LEVEL_FEATURES[backbone]]:
+        raise ValueError(
+            f"{prefix} does not fit the model: DeepLab's decoder of {backbone} fuses one low-level "
+            f"feature, {LOW_LEVEL_FEATURES[backbone]!r}; the model fuses {fused or 'none'}"
+        )
+
+
 def _check(prefix, ours, theirs):
     names = [name for name, _ in ours]
     problems = [f"only in the checkpoint: {name}" for name in sorted(set(theirs) - set(names))]
@@ -128,7 +150,5 @@ def _check(prefix, ours, theirs):
         for name, variable in ours
         if name in theirs and tuple(theirs[name]) != tuple(variable.shape)
     ]
-    if len(names) > len(set(names)):
-        problems.append("DeepLab's decoder fuses one low-level feature, the model several")
     if problems:
         raise ValueError(f"{prefix} does not fit the model: " + "; ".join(problems))

@@ -4,6 +4,7 @@ import importlib.resources
 import os
 import pathlib
 import types
+import warnings
 
 import keras
 
@@ -39,6 +40,13 @@ DECODERS = ("dupsampling", "bilinear")
 DOWNSAMPLES = ("subsample", "convolution")
 INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)
+_RANDOM_W = (
+    "build: no projection is given, so W is random. It stays as it is in training, and the network "
+    "stays poor. Fit one to label maps (`keras_dup.projection.fit`) or take one of the package "
+    "(`models.PROJECTIONS`), and give it here or to "
+    '`model.get_layer("dupsampling").set_projection(...)` before training. projection="random" '
+    "asks for a random W without this warning."
+)
 
 
 def build(
@@ -79,14 +87,15 @@ def build(
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
         projection: a `LabelProjection` or a `LabelAutoencoder`, whose decoder then is the
-            upsampling; the path of a saved one; or a name in `PROJECTIONS`. None draws W at
-            random: give a fitted one before training, here or by
-            `model.get_layer("dupsampling").set_projection(projection)`.
+            upsampling; the path of a saved one; or a name in `PROJECTIONS`. "random" draws W at
+            random, and so does None, with a warning unless `weights` fills W: training does not
+            change W, and a network with a random W stays poor. Give a fitted projection before
+            training, here or by `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
             path of a `.weights.h5` or a `.keras` of the whole model; for "mobilenet_v2" that of a
             `.h5` of `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a DeepLab
-            TensorFlow checkpoint (`model.ckpt`), see `keras_dup.deeplab.load`.
+            TensorFlow checkpoint (`model.ckpt`), see `keras_dup.deeplab.load_checkpoint`.
         preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
         preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what
             the model expects. None passes the image as it is.
@@ -141,7 +150,7 @@ def build(
     low_level_features.sort(key=lambda feature: -feature[2])
     x = decoders.aspp(features["last"], output_stride)
     if network.decoder == "dupsampling":
-        projection = load_projection(projection)
+        given_projection, projection = projection, load_projection(projection)
         channels = _channels(channels, projection, network)
         linear = not isinstance(projection, LabelAutoencoder)
         start = _start(network, projection)
@@ -166,8 +175,11 @@ def build(
     model = keras.Model(image, x, name=f"{_name(network.backbone)}_{network.decoder}")
     if network.decoder == "dupsampling" and start:
         start(model, projection, temperature)
+    whole = False
     if weights is not None:
-        pretrained.load(model, network.backbone, weights)
+        whole = pretrained.load_weights(model, network.backbone, weights)
+    if network.decoder == "dupsampling" and given_projection is None and not whole:
+        warnings.warn(_RANDOM_W, stacklevel=2)
     return model
 
 
@@ -296,6 +308,8 @@ def _name(backbone):
 
 def load_projection(projection_or_name):
     """A name in `PROJECTIONS` or the path of an .npz -> projection; anything else as it is."""
+    if projection_or_name == "random":
+        return None
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
     if projection_or_name in PROJECTIONS:

@@ -94,11 +94,15 @@ class _Windows:
 
             parts = tuple(map(self._split, (features, labels, weights)))
             total, slopes, *others = ops.map(of_part, parts)
-            slopes = ops.cast(self._joined(slopes), features.dtype)
-            found = [slopes, *(ops.sum(other, axis=0) for other in others)]
+            found = [self._joined(slopes), *(ops.sum(other, axis=0) for other in others)]
 
             def gradient(upstream):
-                return [ops.cast(upstream, slope.dtype) * slope for slope in found]
+                # float32 times the loss scale first: float16 would lose small gradients before it
+                upstream = ops.cast(upstream, "float32")
+                return [
+                    ops.cast(upstream * slope, variable.dtype)
+                    for slope, variable in zip(found, variables, strict=True)
+                ]
 
             return ops.sum(total), gradient
 

@@ -12,8 +12,10 @@ SHIPPED = {"efficientnet_lite0": "efficientnet_lite0_imagenet.npz"}  # in saved_
 IMAGENET = (*SHIPPED, *deeplab.IMAGENET, "mobilenet_v2")
 
 
-def load(model, backbone, weights):
-    """Gives `model` the values of `weights`; the kinds stand at `keras_dup.models.build`.
+def load_weights(model, backbone, weights):
+    """Sets the variables of `model` from `weights`; the kinds are listed at `models.build`.
+
+    Returns: True where every variable of the model was set, so that W was among them.
 
     Raises:
         ValueError: no weights of that name or kind for this backbone, or they do not fit the model
@@ -25,25 +27,31 @@ def load(model, backbone, weights):
         raise ValueError(f'build: weights="imagenet": {backbone.name} has to bring its own')
     if weights == "imagenet":
         load_imagenet(model, backbone)
-    elif weights.endswith(".h5"):
-        _load_h5(model, backbone, weights)
-    elif weights.endswith(".keras"):
+        return False
+    if weights.endswith(".h5"):
+        return _load_h5(model, backbone, weights)
+    if weights.endswith(".keras"):
         _load_keras(model, weights)
-    elif pathlib.Path(f"{weights}.index").exists():
-        deeplab.load(model, backbone, weights)
-    else:
-        raise ValueError(
-            f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, or the '
-            "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
-        )
+        return True
+    if pathlib.Path(f"{weights}.index").exists():
+        deeplab.load_checkpoint(model, backbone, weights)
+        return False
+    raise ValueError(
+        f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, or the '
+        "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
+    )
 
 
 def load_imagenet(model, backbone):
     """Gives the backbone in `model` its published ImageNet weights.
 
-    Those of efficientnet_lite0 are part of the package. Those of resnet50, resnet101, xception65
-    and xception71 are DeepLab's archives, 270 to 480 MB, and those of mobilenet_v2 are those of
-    `keras.applications`, 9 MB; both are downloaded once, to Keras's cache.
+    | backbone | source | size |
+    |---|---|---|
+    | efficientnet_lite0 | part of the package | |
+    | mobilenet_v2 | `keras.applications` | 9 MB |
+    | resnet50, resnet101, xception65, xception71 | DeepLab's archives | 270 to 480 MB |
+
+    Downloads happen once and are kept in Keras's cache.
     """
     if backbone in SHIPPED:
         with np.load(importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]) as f:
@@ -51,7 +59,7 @@ def load_imagenet(model, backbone):
                 if variable.path in f:
                     variable.assign(f[variable.path])
     elif backbone in deeplab.IMAGENET:
-        deeplab.load(model, backbone, _download(backbone))
+        deeplab.load_checkpoint(model, backbone, _download(backbone))
     elif backbone == "mobilenet_v2":
         source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
         copy_mobilenet_v2(source, model)
@@ -64,10 +72,10 @@ def load_imagenet(model, backbone):
 
 def copy_mobilenet_v2(source, model):
     """Copies a `keras.applications.MobileNetV2` without top, whose last 1x1 to 1280 stays out."""
-    theirs = [layer for layer in source.layers if layer.weights][:-2]
-    ours = [layer for layer in model.layers if layer.weights][: len(theirs)]
-    for layer, other in zip(ours, theirs, strict=True):
-        layer.set_weights(other.get_weights())
+    source_layers = [layer for layer in source.layers if layer.weights][:-2]
+    layers = [layer for layer in model.layers if layer.weights][: len(source_layers)]
+    for layer, source_layer in zip(layers, source_layers, strict=True):
+        layer.set_weights(source_layer.get_weights())
 
 
 def _download(backbone):
@@ -91,7 +99,8 @@ def _load_h5(model, backbone, path):
     if backbone == "mobilenet_v2":
         try:
             source = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=path)
-            return copy_mobilenet_v2(source, model)
+            copy_mobilenet_v2(source, model)
+            return False
         except ValueError:
             pass  # not of keras.applications: of the whole model
     try:
@@ -101,19 +110,20 @@ def _load_h5(model, backbone, path):
             f"{path} does not fit the model; it has to come from `save_weights` of a model built "
             f"with the same arguments ({error})"
         ) from error
+    return True
 
 
 def _load_keras(model, path):
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
-    theirs = {v.path: v for v in keras.models.load_model(path, compile=False).variables}
-    ours = {v.path: v for v in model.variables}
-    shapes = [{name: tuple(v.shape) for name, v in side.items()} for side in (ours, theirs)]
+    saved = {v.path: v for v in keras.models.load_model(path, compile=False).variables}
+    variables = {v.path: v for v in model.variables}
+    shapes = [{name: tuple(v.shape) for name, v in side.items()} for side in (variables, saved)]
     left = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
     if left:
         raise ValueError(
             f"{path} does not fit the model; variables on one side only or of another shape: "
             f"{', '.join(dict.fromkeys(left))}"
         )
-    for name, variable in ours.items():
-        variable.assign(theirs[name])
+    for name, variable in variables.items():
+        variable.assign(saved[name])

@@ -90,6 +90,21 @@ def test_a_shipped_projection_is_taken_by_name():
     np.testing.assert_allclose(rows @ rows.T, np.eye(64), atol=1e-5)
 
 
+def test_a_network_without_a_projection_says_what_to_do(tmp_path, recwarn):
+    with pytest.warns(UserWarning, match=r"W is random.*projection\.fit.*set_projection"):
+        model = models.build(**SMALL, channels=8)
+    model.save_weights(tmp_path / "model.weights.h5")
+    recwarn.clear()
+    models.build(**SMALL, projection="random")
+    models.build(**SMALL, decoder="bilinear")
+    models.build(**SMALL, projection=fitted())
+    models.build(**SMALL, channels=8, weights=tmp_path / "model.weights.h5")  # W is in it
+    assert not [w for w in recwarn if "W is random" in str(w.message)]
+    with pytest.warns(UserWarning, match="W is random"):
+        models.build(**SMALL, weights="imagenet")
+    model.get_layer("dupsampling").set_projection(fitted())
+
+
 def test_inference_moves_no_weight():
     model = models.build(**SMALL)
     before = model.get_weights()

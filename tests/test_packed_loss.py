@@ -105,6 +105,25 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient():
     assert value == 0 and not slopes.any()
 
 
+@pytest.mark.parametrize("scale", [2.0**15, 2.0**16])
+def test_a_scaled_gradient_in_float16_is_the_float32_one_rounded_once(scale):
+    upsampling, softmax = head(False)
+    softmax.log_temperature.assign(7.0)  # gradients of about 1e-7, far below float16's range
+    labels, features = batch()
+    loss = PixelCrossentropy(from_logits=True)
+
+    def packed(features):
+        args = (loss, upsampling, softmax, labels, features)
+        return packed_loss.packed_crossentropy(*args) * scale
+
+    features = features.astype("float16")
+    _, slopes = gradients(packed, [features])
+    _, expected = gradients(packed, [features.astype("float32")])
+    assert slopes.dtype == np.float16 and 0 < np.abs(expected).max() < 6e4
+    # scores of float16 on the way: 2^-11 of scores of about 10, divided by T, and the last rounding
+    np.testing.assert_allclose(slopes, expected, rtol=2e-3, atol=1e-3 * np.abs(expected).max())
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes are known on JAX")
 def test_the_batch_size_may_be_unknown():
     import tensorflow as tf

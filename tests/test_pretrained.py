@@ -164,11 +164,20 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
     network = {"backbone": "resnet50", "decoder": "bilinear", "weights": prefix}
     with pytest.raises(ValueError, match=r"\(1, 1, 256, 5\) in the checkpoint"):
         models.build(**network, low_level_features=("b1u2c3",), num_classes=4)
-    with pytest.raises(ValueError, match="fuses one low-level feature, the model several"):
-        models.build(**network, low_level_features=("b1u2c3", "b3u6c3"), num_classes=5)
+    for features in ((), ("b1u2c3", "b3u6c3"), ("b1u3c3",)):
+        with pytest.raises(ValueError, match="fuses one low-level feature, 'b1u2c3'; the model"):
+            models.build(**network, low_level_features=features, num_classes=5)
     pathlib.Path(f"{prefix}.index").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match=r"model\.ckpt: not a TensorFlow checkpoint"):
         models.build("resnet50", weights=prefix)
+
+
+def test_a_feature_of_the_same_shape_as_deeplabs_is_refused(tmp_path):
+    prefix, _ = checkpoint(tmp_path, "xception_71", num_classes=21, low_level_channels=256)
+    network = {"backbone": "xception71", "decoder": "bilinear", "weights": prefix}
+    with pytest.raises(ValueError, match=r"fuses .* 'efb3u1c2'; the model fuses \['efb2u1c2'\]"):
+        models.build(**network, low_level_features=("efb2u1c2",))
+    assert models.build(**network, low_level_features=("efb3u1c2",))
 
 
 def test_imagenet_weights_of_deeplab_come_from_its_archive(tmp_path, monkeypatch):

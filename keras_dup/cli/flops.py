@@ -25,7 +25,8 @@ def _run(arguments):
         return
     names = ("preset", "backbone", "num_classes", "output_stride", "low_level_features")
     names = (*names, "channels", "decoder")
-    model = models.build(**{name: getattr(arguments, name) for name in names})
+    given = {name: getattr(arguments, name) for name in names}
+    model = models.build(**given, projection="random")
     size = presets.PRESETS.get(arguments.preset, {}).get("input_size", (513, 513))
     size = tuple(arguments.input_size or size)
     table = flops.table(model, size, arguments.elementwise)
@@ -43,11 +44,11 @@ def _paper():
     print(f"{'decoder, 2 operations a multiply-add':45} {'paper':>9} {'ours':>9}")
     for name, row in presets.PRESETS.items():
         if row["decoder_billions"]:
-            model = models.build(preset=name)
+            model = models.build(preset=name, projection="random")
             ours = 2 * flops.count(model, row["input_size"])["decoder"] / 1e9
             print(f"{row['source']:45} {row['decoder_billions']:>8}B {ours:8.2f}B")
     print(f"\n{'whole network, six scales and mirrored':45} {'paper':>9} {'ours':>9}")
     for name, row in presets.MULTI_SCALE.items():
-        model = models.build(**row["network"])
+        model = models.build(**row["network"], projection="random")
         ours = flops.count_multi_scale(model, row["input_size"], row["scales"]) / 1e9
         print(f"{name:45} {row['billions']:>8}B {ours:8.2f}B")

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_dup import models
+from keras_dup import models, pretrained
 from keras_dup._keras_private import BuiltFromShape
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import CompressedLabelsError, PixelCrossentropy, over_replicas
@@ -22,8 +22,11 @@ NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores", upper_bound.NAME)
 def build_network(recipe, projection=None):
     """What `keras_dup.models.build` gives for a recipe, its new layers drawn as it says."""
     model = _built(recipe, projection)
-    if recipe.new_layers_variance and not recipe.weights.endswith((".keras", ".h5")):
+    if recipe.new_layers_variance:
         draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
+    weights = find_weights(recipe)
+    if weights and not recipe.network and recipe.backbone != upper_bound.NAME:
+        pretrained.load_weights(model, recipe.backbone, weights)  # what it fills is not new
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection
@@ -41,9 +44,8 @@ def _built(recipe, projection):
         output_stride=recipe.output_stride,
         low_level_features=recipe.low_level_features,
         channels=recipe.channels,
-        projection=projection,
+        projection="random" if projection is None else projection,
         decoder=recipe.decoder,
-        weights=find_weights(recipe),
         temperature=recipe.temperature,
         downsample=recipe.downsample,
         low_level_channels=recipe.low_level_channels,

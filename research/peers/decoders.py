@@ -71,7 +71,7 @@ def _encoder(recipe):
     (name,) = recipe.low_level_features
     encoder = keras.Model(image, [features[name], features["last"]])
     if weights := find_weights(recipe):
-        pretrained.load(encoder, recipe.backbone, weights)
+        pretrained.load_weights(encoder, recipe.backbone, weights)
     return encoder
 
 

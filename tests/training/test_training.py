@@ -7,6 +7,7 @@ import signal
 import sys
 import types
 
+import deeplab
 import keras
 import numpy as np
 import pytest
@@ -356,6 +357,27 @@ def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
     assert model.get_layer("aspp1_depthwise").kernel.numpy().std() == pytest.approx(0.1, rel=0.1)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     assert abs(first.kernel.numpy().std() - 0.1) > 0.01
+
+
+def test_what_a_checkpoint_filled_is_not_drawn_again(tmp_path):
+    shapes = deeplab.variables("resnet_v1_50", num_classes=7, low_level_channels=256)
+    values = deeplab.write(tmp_path / "model.ckpt", shapes)
+    config = dataclasses.replace(
+        TINY,
+        backbone="resnet50",
+        low_level_features=("b1u2c3",),
+        weights=str(tmp_path / "model.ckpt"),
+        new_layers_variance=0.01,
+    )
+    for decoder in ("bilinear", "dupsampling"):
+        model = network.build_network(dataclasses.replace(config, decoder=decoder))
+        aspp = model.get_layer("aspp0_conv").kernel
+        np.testing.assert_array_equal(aspp, values["aspp0/weights"])
+        fused = model.get_layer("fuse_b1u2c3_projection_conv").kernel
+        expected = values["decoder/feature_projection0/weights"]
+        assert np.array_equal(fused, expected) == (decoder == "bilinear")
+    # the DUpsampling decoder has no counterpart in the checkpoint: it is drawn
+    assert np.std(model.get_layer("compressed").kernel) == pytest.approx(0.1, rel=0.05)
 
 
 def test_the_optimizer_follows_poly_and_decays_kernels_alone():
