@@ -7,6 +7,7 @@ paper's other ways. `reconstruction`, `resampling`, `report` and `figures` show 
 labels is left. No TensorFlow; Keras in `autoencoder` and `compression` alone.
 """
 
+from keras_dup.projection.constant import with_constant_windows
 from keras_dup.projection.fitting import METHODS, count_windows, fit, fit_counts
 from keras_dup.projection.label_projection import (
     LabelAutoencoder,
@@ -14,6 +15,7 @@ from keras_dup.projection.label_projection import (
     load,
     nearest,
 )
+from keras_dup.projection.recoding import recode
 from keras_dup.projection.reconstruction import reconstruction_miou
 
 __all__ = [
@@ -25,5 +27,7 @@ __all__ = [
     "fit_counts",
     "load",
     "nearest",
+    "recode",
     "reconstruction_miou",
+    "with_constant_windows",
 ]

@@ -18,7 +18,9 @@ class Covariance:
         num_classes, ratio: C and r.
         memory: bytes that D may take; beyond them it is computed anew for each product.
 
-    Attributes: mean (r*r*C,), variance (the trace), resident (is D kept?).
+    Attributes: mean (r*r*C,); variance, the trace; class_variance (C,), each class's part of it;
+        rows, directions that W has anyway, and explained, the variance along each: none;
+        resident: is D kept?
     """
 
     def __init__(self, windows, counts, num_classes, ratio, memory):
@@ -37,6 +39,8 @@ class Covariance:
         self.mean = self._collect(total[:, None])[:, 0]
         # Each of the r*r pixels has one label, so |v|^2 = r*r and the variance needs no sum.
         self.variance = ratio * ratio - self.mean @ self.mean
+        self.class_variance = _by_class(self.mean * (1 - self.mean), num_classes)
+        self.rows, self.explained = np.zeros((0, self.size)), np.zeros(0)
 
     @property
     def resident(self):
@@ -65,16 +69,58 @@ class Covariance:
             yield _differences(self._windows[part], num_classes, ratio), weights
 
 
+class Remainder:
+    """The covariance about a constant mean, without the directions of the constant windows.
+
+    A constant window has the same class scores at each of its pixels; `rows` are those of the
+    classes, of length 1. What is left of a window once they are taken out is, in each class, its
+    difference from the class's share of the window.
+
+    Attributes: as of `Covariance`, of what is left; mean: each class's share, at every pixel.
+    """
+
+    def __init__(self, covariance, num_classes):
+        self._covariance, self.size = covariance, covariance.size
+        self.resident = covariance.resident
+        self.rows = constant_windows(num_classes, self.size)
+        self.mean = covariance.mean @ self.rows.T @ self.rows
+        self._offset = (covariance.mean - self.mean)[:, None]
+        self.explained = (self.rows * (covariance @ self.rows.T).T).sum(1)
+        about_mean = covariance.class_variance + _by_class(self._offset**2, num_classes)
+        self.class_variance = about_mean - self.explained
+        self.variance = self.class_variance.sum()
+
+    def __matmul__(self, block):
+        block = self._rest(block)
+        image = self._covariance @ block + self._offset * (self._offset.T @ block)
+        return self._rest(image)
+
+    def _rest(self, block):
+        windows = block.reshape(-1, len(self.rows), block.shape[1])
+        return (windows - windows.mean(0)).reshape(block.shape)
+
+
 class Scaled:
-    """The covariance of windows whose entries are first multiplied by `scale`, (r*r*C,)."""
+    """The covariance of windows whose classes are first multiplied by `scale`, (C,)."""
 
     def __init__(self, covariance, scale):
-        self._covariance, self._scale, self.size = covariance, scale[:, None], covariance.size
-        mean = covariance.mean
-        self.variance = scale**2 @ (mean * (1 - mean))  # of entries that are 0 or 1
+        self._covariance, self.size = covariance, covariance.size
+        self._scale = np.tile(scale, self.size // len(scale))[:, None]
+        self.explained = scale[: len(covariance.explained)] ** 2 * covariance.explained
+        self.variance = scale**2 @ covariance.class_variance
 
     def __matmul__(self, block):
         return self._scale * (self._covariance @ (self._scale * block))
+
+
+def constant_windows(num_classes, size):
+    """(C, size): the constant window of each class, of length 1."""
+    pixels = size // num_classes
+    return np.tile(np.eye(num_classes) / np.sqrt(pixels), pixels)
+
+
+def _by_class(entries, num_classes):
+    return entries.reshape(-1, num_classes).sum(0)
 
 
 def _sum_up(block):

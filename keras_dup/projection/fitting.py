@@ -9,7 +9,7 @@ import numbers
 import numpy as np
 
 from keras_dup.projection import counting, pca
-from keras_dup.projection.covariance import Covariance, Scaled
+from keras_dup.projection.covariance import Covariance, Remainder, Scaled
 from keras_dup.projection.label_projection import LabelProjection
 from keras_dup.projection.window_counts import MEMORY
 
@@ -30,6 +30,7 @@ def fit(
     on_error="raise",
     memory=MEMORY,
     class_balance=0.0,
+    constant_windows=False,
 ):
     """Finds the `channels` directions in which the windows of label maps vary most.
 
@@ -68,6 +69,11 @@ def fit(
             all classes equal. The rows of W are the principal components of the span that is
             found: orthonormal as ever, with a little less of the variance. A share of the variance
             as `channels` is of the errors that count so.
+        constant_windows: True makes the first C rows, with `method="pca"`, the windows that are
+            of one class throughout, scaled to length 1, row k of class k; the others are PCA of
+            what these leave. The mean is then the share of each class, at every pixel, and W
+            rebuilds constant windows exactly, with any number of `first` rows from C on. It
+            costs some of the variance, least where the channels are many more than the classes.
 
     Returns: a `LabelProjection`; of "autoencoder" a `LabelAutoencoder`.
 
@@ -76,11 +82,12 @@ def fit(
             outside the classes (names its place in the iterable); no label map, or none with a
             valid pixel; windows too much alike for that many channels.
     """
-    _check_arguments(num_classes, ratio, channels, method, class_balance)
+    _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
+    _check_channels(num_classes, ratio, channels, method, constant_windows)
     counts = count_windows(
         label_maps, num_classes, ratio, ignore_class, verbose, total, workers, on_error, memory
     )
-    options = ignore_class, verbose, method, memory, class_balance
+    options = ignore_class, verbose, method, memory, class_balance, constant_windows
     return fit_counts(counts, num_classes, ratio, channels, *options)
 
 
@@ -115,55 +122,66 @@ def fit_counts(
     method="pca",
     memory=MEMORY,
     class_balance=0.0,
+    constant_windows=False,
 ):
     """What `fit` does with the windows that `count_windows` counted; arguments as there."""
-    _check_arguments(num_classes, ratio, channels, method, class_balance)
+    _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
+    _check_channels(num_classes, ratio, channels, method, constant_windows)
     if not len(counts):
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
-    if len(counts) == 1 or (_is_whole(channels) and channels >= len(counts)):
-        raise _too_many_channels(channels, len(counts) - 1, f"{len(counts)} distinct windows")
+    most = len(counts) - 1 + (num_classes if constant_windows else 0)
+    if len(counts) == 1 or (_is_whole(channels) and channels > most):
+        raise _too_many_channels(channels, most, f"{len(counts)} distinct windows")
     if method != "pca":
         from keras_dup.projection import autoencoder  # Keras, which this module else does without
 
         return autoencoder.fit(counts, num_classes, ratio, channels, ignore_class, verbose, method)
     covariance = Covariance(counts.windows, counts.counts, num_classes, ratio, memory)
-    scale = _scale(covariance.mean, num_classes, class_balance)
-    scaled = Scaled(covariance, scale) if class_balance else covariance
-    # Where each pass over the windows is long, larger blocks make do with fewer.
-    block_size = max(16, int(channels) // 4) if covariance.resident else max(64, int(channels))
-    enough = _enough(channels, scaled.variance)
-    values, vectors = pca.principal(scaled, enough, block_size, verbose)
-    rank = int((values > _NOTHING * scaled.variance).sum())
-    if rank < (channels if _is_whole(channels) else 1):
-        raise _too_many_channels(channels, rank, "these label maps")
-    values, vectors = values[:rank], vectors[:rank]
-    if class_balance:
-        values, vectors = pca.within(covariance, vectors / scale)
+    if constant_windows:
+        covariance = Remainder(covariance, num_classes)
+    values, rows = _principal(covariance, num_classes, channels, class_balance, verbose)
+    explained = np.concatenate([covariance.explained, values])
     return LabelProjection(
-        matrix=(vectors * _signs(vectors)[:, None]).astype(np.float32),
+        matrix=np.concatenate([covariance.rows, rows]).astype(np.float32),
         mean=covariance.mean.astype(np.float32),
-        explained_variance_ratio=values / covariance.variance,
+        explained_variance_ratio=explained / (covariance.explained.sum() + covariance.variance),
         num_classes=num_classes,
         ratio=ratio,
         ignore_class=ignore_class,
     )
 
 
-def _scale(mean, num_classes, class_balance):
-    """(r*r*C,): what the entries of a window are multiplied by before their PCA."""
-    shares = mean.reshape(-1, num_classes).mean(0)
+def _principal(covariance, num_classes, channels, class_balance, verbose):
+    """The eigenvalues, falling, and rows that make `channels`, with those there are anyway."""
+    shares = covariance.mean.reshape(-1, num_classes).mean(0)
     scale = np.where(shares > 0, shares, 1.0) ** -class_balance
-    return np.tile(scale, len(mean) // num_classes)
+    scaled = Scaled(covariance, scale) if class_balance else covariance
+    total = scaled.explained.sum() + scaled.variance
+    enough = _enough(channels, scaled.explained, total)
+    if enough(np.zeros(0)) == 0:
+        return np.zeros(0), np.zeros((0, covariance.size))
+    # Where each pass over the windows is long, larger blocks make do with fewer.
+    block_size = max(16, int(channels) // 4) if covariance.resident else max(64, int(channels))
+    values, rows = pca.principal(scaled, enough, block_size, verbose)
+    rank, known = int((values > _NOTHING * total).sum()), len(covariance.rows)
+    if known + rank < (channels if _is_whole(channels) else 1):
+        raise _too_many_channels(channels, known + rank, "these label maps")
+    values, rows = values[:rank], rows[:rank]
+    if class_balance:
+        values, rows = pca.within(covariance, rows / np.tile(scale, len(rows[0]) // len(scale)))
+    return values, rows * _signs(rows)[:, None]
 
 
-def _enough(channels, variance):
-    """What `pca.principal` asks: how many of these eigenvalues are wanted?"""
+def _enough(channels, explained, total):
+    """What `pca.principal` asks: how many of these eigenvalues are wanted, beside `explained`?"""
     if _is_whole(channels):
-        return lambda values: channels if len(values) >= channels else None
+        count = channels - len(explained)
+        return lambda values: count if len(values) >= count else None
+    missing = (channels - _NOTHING) * total - explained.sum()
 
     def enough(values):
-        reached = np.flatnonzero(values.cumsum() >= (channels - _NOTHING) * variance)
-        return int(reached[0]) + 1 if len(reached) else None
+        reached = np.flatnonzero(np.append(0, values).cumsum() >= missing)
+        return int(reached[0]) if len(reached) else None
 
     return enough
 
@@ -179,7 +197,7 @@ def _signs(vectors):
     return np.sign(vectors[np.arange(len(vectors)), first])
 
 
-def _check_arguments(num_classes, ratio, channels=1, method="pca", class_balance=0.0):
+def _check_arguments(num_classes, ratio, method="pca", class_balance=0.0, constant_windows=False):
     for name, value in (("num_classes", num_classes), ("ratio", ratio)):
         if not _is_whole(value) or value < 1:
             raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is expected")
@@ -187,17 +205,23 @@ def _check_arguments(num_classes, ratio, channels=1, method="pca", class_balance
         raise ValueError(f"method is {method!r}; one of {METHODS} is expected")
     if not 0 <= class_balance <= 0.5:
         raise ValueError(f"class_balance is {class_balance}; 0 to 0.5 is expected")
-    if class_balance and method != "pca":
-        raise ValueError(f"class_balance is of method 'pca', not of {method!r}")
+    for name, value in (("class_balance", class_balance), ("constant_windows", constant_windows)):
+        if value and method != "pca":
+            raise ValueError(f"{name} is of method 'pca', not of {method!r}")
+
+
+def _check_channels(num_classes, ratio, channels, method, constant_windows):
     if method == "pca" and isinstance(channels, float | np.floating) and 0 < channels <= 1:
         return
-    if not _is_whole(channels) or channels < 1:
-        share = ", or a float in (0, 1], a share of the variance," if method == "pca" else ""
+    least = num_classes if constant_windows else 1
+    if not _is_whole(channels) or channels < least:
+        share = ", or a share of the variance in (0, 1] as a float," if method == "pca" else ""
+        rows = ", the constant windows of the classes," if constant_windows else ""
         raise ValueError(
-            f"channels is {channels!r}; a whole number of 1 or more{share} is expected"
+            f"channels is {channels!r}; a whole number of {least}{rows} or more{share} is expected"
         )
-    most = ratio * ratio * (num_classes - 1)
-    if channels > max(most, 1):
+    most = max(ratio * ratio * (num_classes - 1) + bool(constant_windows), 1)
+    if channels > most:
         raise _too_many_channels(channels, most, f"ratio {ratio} and {num_classes} classes")
 
 

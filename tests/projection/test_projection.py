@@ -379,7 +379,7 @@ def test_a_bad_label_map_is_named_by_its_index(label_maps, fitted, bad, message)
         ({"channels": -1}, "channels is -1"),
         ({"channels": 0.0}, "channels is 0.0"),
         ({"channels": -0.5}, "channels is -0.5"),
-        ({"channels": 1.5}, r"channels is 1.5; .* or a float in \(0, 1\]"),
+        ({"channels": 1.5}, r"channels is 1.5; .* in \(0, 1\] as a float"),
         ({"channels": 2.0}, "channels is 2.0"),
         ({"channels": True}, "channels is True"),
         ({"channels": np.nan}, "channels is nan"),
