@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-VOID = 255
+from keras_dup.label_maps import VOID
 
 
 def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True, threads=1):

@@ -1,36 +1,50 @@
-"""A trained model on whole pictures of any size: several scales, mirrored, in windows.
+"""Runs a trained model on whole images of any size: several scales, mirrored, in windows.
 
 NumPy around `model.predict_on_batch`, so every backend of Keras runs it.
 """
 
 import warnings
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 
+__all__ = ["predict", "probabilities", "resized"]
 
-def predict(model, image, scales=(1.0,), flip=False, window=None):
-    """The class of every pixel.
+MAX_PIXELS = 2**28
+"""Of an image, or a window of it, after scaling."""
+
+
+def predict(
+    model: keras.Model,
+    image: np.ndarray | Sequence[np.ndarray],
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: int | tuple[int, int] | None = None,
+) -> np.ndarray | list[np.ndarray]:
+    """Returns the class of every pixel.
 
     At several scales, and mirrored, probabilities are averaged at the size of the image (Tian et
     al. 2019, Sec. 4.2: 0.5 to 1.75 in steps of 0.25, and mirrored).
 
     Args:
-        model: what `keras_dup.models.build` returns; faster is what
-            `keras_dup.export.fold(model, "probabilities")` makes of it, once it is trained.
-        image: (H, W, 3) in 0..255, uint8 or float; or a list of such images of any sizes, or
-            (B, H, W, 3).
+        model: a model from `keras_dup.models.build`. For speed, pass
+            `keras_dup.export.fold(model, "probabilities")` once it is trained.
+        image: (H, W, 3), values 0..255 of any number type; booleans become 0 and 255. Or a list
+            of such images of any sizes, or (B, H, W, 3).
         scales: a side of n pixels becomes (n - 1) * scale + 1, as DeepLab resizes.
         flip: also run the image mirrored left to right, at each scale.
         window: None runs the whole image at once. A side in pixels, or (height, width), runs
-            windows of that size that overlap by a quarter or more and are weighted down towards
-            their borders: memory is that of a row of windows, whatever the height of the image.
+            windows of that size that overlap by a quarter or more and count less towards their
+            borders. Memory is then that of a row of windows, whatever the height of the image.
 
     Returns: (H, W) class ids, of the smallest unsigned integer type that holds the classes; a list
         of them for several images.
 
     Raises:
-        ValueError: an image that is not (H, W, 3), is empty or not finite (names its place in a
-            list); a scale or window that is not positive.
+        ValueError: an image that is not (H, W, 3), is empty, or has values outside 0..255 (names
+            its place in a list); a scale or window that is not positive, or a scale that makes
+            more than 2**28 pixels.
     """
     if isinstance(image, (list, tuple)) or np.ndim(image) == 4:
         return [
@@ -42,27 +56,51 @@ def predict(model, image, scales=(1.0,), flip=False, window=None):
     return np.concatenate([band.argmax(-1).astype(id_type) for band in bands])
 
 
-def probabilities(model, image, scales=(1.0,), flip=False, window=None):
-    """What `predict` takes the largest of: (H, W, 3) -> (H, W, K) float32, for one image."""
+def probabilities(
+    model: keras.Model,
+    image: np.ndarray,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: int | tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Returns (H, W, K) float32, what `predict` takes the largest of, for one image."""
     return np.concatenate(list(_bands(model, _checked(image, "image"), scales, flip, window)))
 
 
 def _checked(image, name):
+    """The image as numbers of 0..255; the dtypes are those in `keras_dup.data.formats.ARRAYS`."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"{name} has shape {image.shape}; (height, width, 3) is expected")
-    if not np.isfinite(image).all():
+    if image.dtype == bool:
+        return image.astype(np.uint8) * np.uint8(255)
+    if image.dtype.kind not in "iuf":
+        raise ValueError(f"{name} has dtype {image.dtype}; numbers of 0..255 are expected")
+    if image.dtype == np.uint8:
+        return image
+    low, high = image.min(), image.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{name} has values that are not finite")
-    if image.dtype.kind == "f" and 0 < image.max() <= 1:
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{name} has values of {low:g}..{high:g} ({image.dtype}); the model takes 0..255: "
+            "scale it (16 bits: image / 257) or clip it"
+        )
+    if image.dtype.kind == "f" and 0 < high <= 1:
         warnings.warn(f"{name} has values of 0..1; the model takes 0..255", stacklevel=3)
     return image
 
 
 def _bands(model, image, scales, flip, window):
     """Yields probabilities (rows, W, K) from the top down; together they are the image."""
-    if not scales or min(scales) <= 0:
+    if not len(scales) or not all(0 < scale < np.inf for scale in scales):
         raise ValueError(f"scales={scales}; positive numbers are expected")
     height, width = _window(window, image.shape)
+    if height * width * max(scales) ** 2 > MAX_PIXELS:
+        raise ValueError(
+            f"scales={scales}: {height} x {width} pixels become more than {MAX_PIXELS}; "
+            "smaller scales or a smaller window are expected"
+        )
     rows, columns = _starts(image.shape[0], height), _starts(image.shape[1], width)
     weight = np.outer(_tent(height), _tent(width))[..., None]
     total = np.zeros((height, image.shape[1], model.output_shape[-1]), np.float32)
@@ -116,8 +154,8 @@ def _averaged(model, image, scales, flip):
     return total / np.float32(len(scales) * (1 + flip))
 
 
-def resized(image, height, width):
-    """(h, w, C) -> (height, width, C) float32, bilinear with aligned corners, as DeepLab does."""
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Returns (height, width, C) float32, bilinear with aligned corners, as DeepLab does."""
     for axis, size in ((0, height), (1, width)):
         old = image.shape[axis]
         if size == old:

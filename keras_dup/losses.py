@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dup.label_maps import VOID
 from keras_dup.projection import LabelProjection
 from keras_dup.projection.compression import LabelCompression
-
-VOID = 255
 
 __all__ = ["CompressedLabelsError", "PixelCrossentropy"]
 

@@ -8,7 +8,7 @@ import warnings
 
 import keras
 
-from keras_dup import backbones, decoders, pretrained, projection
+from keras_dup import backbones, decoders, lists, pretrained, projection
 from keras_dup.backbones import keras_model
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import BACKBONES, PRESETS
@@ -210,7 +210,7 @@ def class_names(path_or_name):
         names = importlib.resources.files("keras_dup.saved_models") / MODELS[path_or_name][1]
     else:
         names = pathlib.Path(path_or_name).with_name("classes.txt")
-    return names.read_text().splitlines() if names.is_file() else None
+    return lists.read_lines(names) if names.is_file() else None
 
 
 def _network(preset, given):

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_dup.data.files import VOID, palette
+from keras_dup.label_maps import VOID, palette
 from keras_dup.whole import writing
 
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
@@ -44,10 +44,10 @@ def mixed(image, label_map, opacity=OPACITY):
     return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
 
 
-def save(picture, path):
-    """Writes a picture, whole or not at all."""
+def save(picture, path, **options):
+    """Writes a picture, whole or not at all; `options` are those of Pillow's `save`."""
     with writing(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, **options)
 
 
 def difference(truth, label_map):

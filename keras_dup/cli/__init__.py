@@ -1,13 +1,18 @@
-"""The `keras-dup` command, a file for each of its commands."""
+"""The `keras-dup` command; each of its commands has a file."""
 
 import argparse
 import sys
 
 from keras_dup.cli import evaluate, export, fit, flops, predict, train
 
+__all__ = ["main"]
 
-def main(arguments=None):
+
+def main(arguments: list[str] | None = None) -> None:
     """Runs `keras-dup`; a bad input is one line on standard error and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show stops nothing
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="keras-dup", description="DUpsampling for Keras 3.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit, train, predict, evaluate, export, flops):

@@ -1,33 +1,45 @@
-"""`keras-dup evaluate`: a model and labelled pictures -> IoU."""
+"""`keras-dup evaluate`: a model and labelled images -> IoU."""
 
 from pathlib import Path
 
 from keras_dup.cli import options
 from keras_dup.whole import write_json
 
+__all__ = ["add"]
+
+_FILES = ("report.json", "confusion.png", "worst.png")
+
 
 def add(commands):
+    """Adds the command's parser."""
     evaluate = commands.add_parser("evaluate", help="IoU of a model on images and masks")
     evaluate.set_defaults(run=_run)
     evaluate.add_argument("model", help=options.MODEL)
     options.add_labelled(evaluate)
-    evaluate.add_argument("-o", "--output", help="folder: report.json, confusion.png, worst.png")
+    evaluate.add_argument("-o", "--output", help=f"folder: {', '.join(_FILES)}")
     options.add_inference(evaluate)
 
 
 def _run(arguments):
     from keras_dup import evaluation, pictures
+    from keras_dup.label_maps import count_ids, doubt
 
+    options.set_limits(arguments)
+    paths = [Path(arguments.output) / name for name in _FILES] if arguments.output else []
+    options.plan(arguments, paths)
     predict, names = options.predictor(arguments)
     dataset = options.labelled(arguments, names)
     if dataset is None:
         raise ValueError("evaluate: --images and --masks, or --data-set")
+    options.plan(arguments, paths, dataset)
+    options.warn(count_ids(dataset.label_maps()).complaint(len(names), names))
     report = evaluation.evaluate(predict, dataset, trimap_widths=(2, 4, 8, 16), boundary=True)
     print(evaluation.table(report))
+    options.warn(doubt(report["confusion"]))
     if arguments.output:
-        output = Path(arguments.output)
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(report, output / "report.json")
-        pictures.save(pictures.confusion(report["confusion"], names), output / "confusion.png")
-        pictures.save(pictures.worst(predict, dataset, report), output / "worst.png")
-        print(f"report.json, confusion.png and worst.png are in {output}")
+        report_path, confusion_path, worst_path = paths
+        report_path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(report, report_path)
+        pictures.save(pictures.confusion(report["confusion"], names), confusion_path)
+        pictures.save(pictures.worst(predict, dataset, report), worst_path)
+        print(f"{', '.join(_FILES)} are in {arguments.output}")

@@ -21,6 +21,14 @@ def add(commands):
     export.add_argument("--class-names", help="text file with a name a line")
 
 
+def _outputs(folder, formats):
+    """The files that the command writes, but for those in the folders of SavedModels."""
+    names = {name: f"{name}.tflite" for name in formats if name.startswith("litert")}
+    names |= {"onnx": "model.onnx"} if "onnx" in formats else {}
+    reports = [f"{name}.report.json" for name in names.values()]
+    return [folder / name for name in (*names.values(), *reports, "measured.json")]
+
+
 def _run(arguments):
     from keras_dup import data
     from keras_dup.export import measure
@@ -29,9 +37,11 @@ def _run(arguments):
     measure.check(formats)
     model, names = options.model(arguments)
     size, dataset = tuple(arguments.input_size), options.labelled(arguments, names)
-    calibration = None
+    calibration, files = None, []
     if arguments.calibration:
         files = data.image_files(arguments.calibration)
+    options.plan(arguments, _outputs(Path(arguments.output), formats), dataset, files)
+    if files:
         calibration = [data.read_image(file) for file in files[:: -(-len(files) // _CALIBRATION)]]
     images = dataset and [dataset.image(i) for i in range(min(len(dataset), 8))]
     reports = measure.export_all(model, arguments.output, formats, size, names, calibration, images)

@@ -1,31 +1,82 @@
-"""What several commands take: a model, how it predicts, the names of its classes."""
+"""What several commands take: a model, how it predicts, labelled data, names of classes."""
 
 import functools
+import sys
 from pathlib import Path
 
+from keras_dup.cli import outputs
+
 MODEL = "a .keras file, or 'voc_animals', which the package has"
+_LONGEST_NAME = 200  # characters of a class
 
 
 def add_inference(command):
-    command.add_argument("--scales", type=float, nargs="+", default=[1.0])
+    """Adds how a model predicts."""
+    command.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="SCALE")
     command.add_argument("--flip", action="store_true", help="also mirrored, averaged")
     command.add_argument(
         "--window",
         type=int,
         default=1025,
-        help="side in pixels; larger pictures run in overlapping windows, 0: as a whole (1025)",
+        help="side in pixels; larger images run in overlapping windows, 0: as a whole (1025)",
     )
-    command.add_argument("--class-names", help="text file with a name a line")
+    command.add_argument("--class-names", help="text file with one name per line")
+    add_limits(command)
+
+
+def add_limits(command):
+    """Adds the largest image that is read."""
+    command.add_argument(
+        "--max-pixels", type=int, metavar="N", help="of an image or a mask; 178956970 by default"
+    )
+
+
+def set_limits(arguments):
+    """Applies `--max-pixels`."""
+    from keras_dup import data
+
+    if arguments.max_pixels is not None:
+        data.allow_pixels(arguments.max_pixels)
+
+
+def add_ids(command):
+    """Adds what the ids in mask files mean."""
+    command.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    command.add_argument(
+        "--ids",
+        nargs="+",
+        metavar="ID:CLASS",
+        help="all ids in the masks and their classes, 255 for void, in place of --ignore-class: "
+        "0:0 255:1 for black and white masks",
+    )
 
 
 def add_labelled(command):
-    command.add_argument("--images", help="folder of pictures; needs --masks")
+    """Adds labelled data: two folders, or a published data set."""
+    command.add_argument("--images", help="folder of images; needs --masks")
     command.add_argument("--masks", help="folder of their masks, PNG")
     command.add_argument("--names", help="text file with the names to take; all by default")
-    command.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    add_ids(command)
     published = "a published data set and its split, NAME:SPLIT, see keras_dup.data.load"
     command.add_argument("--data-set", metavar="NAME:SPLIT", help=published)
     command.add_argument("--data-dir", help="where --data-set lies or is prepared")
+
+
+def ids(arguments):
+    """The table of `--ids`, {id: class}, or None."""
+    if not arguments.ids:
+        return None
+    table = {}
+    for pair in arguments.ids:
+        number, _, class_id = pair.partition(":")
+        try:
+            key, value = int(number), int(class_id)
+        except ValueError:
+            raise ValueError(f"--ids {pair}: expected ID:CLASS, two integers") from None
+        if key in table:
+            raise ValueError(f"--ids: {key} is given twice")
+        table[key] = value
+    return table
 
 
 def labelled(arguments, names):
@@ -48,8 +99,28 @@ def labelled(arguments, names):
         raise ValueError("--images and --masks go together")
     if arguments.images is None:
         return None
-    folders = arguments.images, arguments.masks
-    return data.Folder(*folders, len(names), arguments.names, arguments.ignore_class, names)
+    folders = arguments.images, arguments.masks, len(names), arguments.names
+    return data.Folder(*folders, arguments.ignore_class, names, ids(arguments))
+
+
+def plan(arguments, writes, dataset=None, files=()):
+    """Refuses outputs that meet what the command line names, a data set's files, or `files`."""
+    from keras_dup.data import listing
+
+    reads, folders = [*files_read(arguments), *files], {}
+    for name, endings in (("images", listing.IMAGE_ENDINGS), ("masks", listing.MASK_ENDINGS)):
+        if getattr(arguments, name, None):
+            folders[getattr(arguments, name)] = endings
+    for name in ("image_files", "mask_files", "files"):
+        reads += getattr(dataset, name, [])
+    outputs.plan(writes, reads, folders)
+
+
+def files_read(arguments):
+    """The files that the command line names, without those of its folders."""
+    names = ("model", "names", "val_names", "class_names")
+    found = [getattr(arguments, name, None) for name in names]
+    return [path for path in found if path and Path(path).exists()]
 
 
 def predictor(arguments):
@@ -57,6 +128,8 @@ def predictor(arguments):
     from keras_dup import inference
     from keras_dup.export.folding import fold
 
+    if min(arguments.scales) <= 0 or max(arguments.scales) > 16:
+        raise ValueError(f"--scales {max(arguments.scales):g}: more than 0 and at most 16")
     network, names = model(arguments)
     network = fold(network, "probabilities")  # nothing trains it from here on
     options = {"scales": arguments.scales, "flip": arguments.flip}
@@ -77,10 +150,21 @@ def model(arguments):
 
 
 def class_names(path, num_classes):
+    """The names in a text file; ValueError if there are not as many as classes."""
+    from keras_dup.lists import read_lines
+
     if path is None:
         return None
-    names = [name.strip() for name in Path(path).read_text(encoding="utf-8-sig").splitlines()]
-    names = [name for name in names if name]
+    names = read_lines(path)
     if len(names) != num_classes:
         raise ValueError(f"{path}: {len(names)} names, but there are {num_classes} classes")
+    longest = max(map(len, names))
+    if longest > _LONGEST_NAME:
+        raise ValueError(f"{path}: a name of {longest} characters; at most {_LONGEST_NAME}")
     return names
+
+
+def warn(text):
+    """Prints a line to standard error, if there is one."""
+    if text:
+        print(f"keras-dup: warning: {text}", file=sys.stderr)

@@ -1,40 +1,82 @@
-"""`keras-dup predict`: pictures -> label maps and overlays."""
+"""`keras-dup predict`: images -> label maps and overlays."""
 
+import os
 import sys
 from pathlib import Path
 
-from keras_dup.cli import options
+from keras_dup.cli import options, outputs
+
+__all__ = ["add"]
+
+_ENDINGS = (".png", "_overlay.png")
 
 
 def add(commands):
-    predict = commands.add_parser("predict", help="label maps and overlays of pictures")
+    """Adds the command's parser."""
+    predict = commands.add_parser("predict", help="label maps and overlays of images")
     predict.set_defaults(run=_run)
     predict.add_argument("model", help=options.MODEL)
-    predict.add_argument("images", nargs="+", help="pictures, or folders of pictures")
+    predict.add_argument("images", nargs="+", help="images, or folders of images")
     predict.add_argument("-o", "--output", required=True, help="folder: NAME.png, NAME_overlay.png")
+    predict.add_argument(
+        "--skip-done", action="store_true", help="leave out images whose label maps are there"
+    )
     options.add_inference(predict)
 
 
 def _run(arguments):
     from tqdm import tqdm
 
-    from keras_dup import data, pictures
-
-    files = data.image_files(arguments.images)
-    predict, names = options.predictor(arguments)
+    options.set_limits(arguments)
     output = Path(arguments.output)
+    files = _images(arguments.images, output)
+    planned = outputs.plan_results(files, output, _ENDINGS, options.files_read(arguments))
+    if arguments.skip_done:
+        todo = [(file, paths) for file, paths in planned if not all(map(Path.exists, paths))]
+        print(f"{len(planned) - len(todo)} of {len(planned)} images are done")
+        planned = todo
+    predict, names = options.predictor(arguments)
     output.mkdir(parents=True, exist_ok=True)
     bad = 0
-    for file, stem in tqdm(data.distinct_stems(files), "predicting", unit=" pictures"):
+    for file, paths in tqdm(planned, "predicting", unit=" images"):
         try:
-            image = data.read_image(file)
+            _write(predict, names, file, *paths)
         except (ValueError, OSError) as error:
             tqdm.write(f"keras-dup: {error}", file=sys.stderr)
             bad += 1
-            continue
-        label_map = predict(image)
-        data.save_label_map(output / f"{stem}.png", label_map)
-        pictures.save(pictures.overlay(image, label_map, names), output / f"{stem}_overlay.png")
-    print(f"{output}: {len(files) - bad} label maps and overlays")
+    print(f"{output}: {len(planned) - bad} label maps and overlays")
     if bad:
-        raise ValueError(f"{bad} of {len(files)} pictures could not be read, see above")
+        raise ValueError(f"{bad} of {len(planned)} images could not be done, see above")
+
+
+def _images(given, output):
+    """The images to predict on, without what earlier runs wrote."""
+    from keras_dup import data
+
+    files = data.image_files(given)
+    folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
+    folders.add(os.path.realpath(output))
+    results = {
+        file
+        for file in files
+        if os.path.realpath(file.parent) in folders and outputs.is_result(file)
+    }
+    if results:
+        print(f"{len(results)} files that keras-dup predict wrote are left out", file=sys.stderr)
+    if len(results) == len(files):
+        raise ValueError("all images are label maps and overlays that keras-dup predict wrote")
+    return [file for file in files if file not in results]
+
+
+def _write(predict, names, file, label_map_path, overlay_path):
+    from PIL.PngImagePlugin import PngInfo
+
+    from keras_dup import data, pictures
+    from keras_dup.data.masks import label_picture
+
+    image = data.read_image(file)
+    label_map = predict(image)
+    mark = PngInfo()
+    mark.add_text(*outputs.MARK)
+    pictures.save(label_picture(label_map), label_map_path, pnginfo=mark)
+    pictures.save(pictures.overlay(image, label_map, names), overlay_path, pnginfo=mark)

@@ -16,6 +16,8 @@ _DEFAULTS = {
     "weight_decay": 4e-5,
 }
 _LARGEST_CROP = 513
+# what a run writes that a list or a folder of images could hold
+_FILES = ("classes.txt", "curves.png", "predictions.png")
 # where one of these is given, the start is the paper's
 _OF_ANOTHER_START = {
     "network",
@@ -63,6 +65,7 @@ def _run(arguments):
     folders = (arguments.images, arguments.masks, arguments.num_classes)
     if None in folders if arguments.data_set is None else folders != (None, None, None):
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
+    options.plan(arguments, [Path(arguments.output) / name for name in _FILES])
     recipe = training.override(_recipe(arguments), arguments.overrides)
     given = {text.partition("=")[0] for text in arguments.overrides}
     training.train(_completed(recipe, given), arguments.output, restart=True)

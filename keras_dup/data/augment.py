@@ -5,13 +5,22 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_dup.data.files import VOID
+from keras_dup.label_maps import VOID
+
+__all__ = ["MEAN_COLOUR", "augment", "crop_shape"]
 
 MEAN_COLOUR = 127.0
 """What fills the image where there is none: mid-grey, near zero after preprocessing."""
 
 
-def augment(image, label_map, crop_size, seed, scale_range=(0.5, 2.0), flip=True):
+def augment(
+    image: np.ndarray | tf.Tensor,
+    label_map: np.ndarray | tf.Tensor,
+    crop_size: int | tuple[int, int],
+    seed: tuple[int, int] | tf.Tensor,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Scales, flips and crops an image and its label map alike (Tian et al. 2019, Sec. 4).
 
     The crop is cut first, a window of whole pixels, and scaled alone, so the cost does not grow
@@ -35,7 +44,7 @@ def augment(image, label_map, crop_size, seed, scale_range=(0.5, 2.0), flip=True
     return _scale_image(image, window, crop), _scale_label_map(label_map, window, crop)
 
 
-def crop_shape(crop_size):
+def crop_shape(crop_size: int | tuple[int, int]) -> tuple[int, int]:
     """Returns (height, width) of `crop_size`, an integer or a pair; ValueError if not positive."""
     shape = tuple(np.broadcast_to(crop_size, 2).tolist()) if np.size(crop_size) <= 2 else ()
     if not shape or min(shape) < 1:

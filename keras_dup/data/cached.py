@@ -2,22 +2,28 @@
 
 from threading import Lock
 
+import numpy as np
+
+from keras_dup.data.protocol import Dataset, LabelMapsOf
+
+__all__ = ["Cached"]
+
 
 class Cached:
-    """Another data set, whose pictures stay in memory, decoded, once they were read.
+    """Keeps the decoded images and label maps of another data set in memory.
 
-    The first ones read stay, up to `max_bytes`; the others are read every time. (Epochs visit all
-    items in an order of their own, so which ones stay makes no difference, and throwing one out
-    for another only costs.) A picture of H x W takes 4 H W bytes.
+    The first items that are read stay, up to `max_bytes`; the others are read every time. (Each
+    epoch visits all items in another order, so it does not matter which ones stay.) An item of
+    H x W pixels takes 4 H W bytes.
 
     Args:
         data: the data set.
-        max_bytes: bound of the memory for pictures, 4 GiB by default.
+        max_bytes: the most that images and label maps may take, 4 GiB by default.
 
     Images and label maps that come out are read-only: they are the ones in memory.
     """
 
-    def __init__(self, data, max_bytes=4 * 2**30):
+    def __init__(self, data: Dataset, max_bytes: int = 4 * 2**30):
         if max_bytes < 0:
             raise ValueError(f"max_bytes is at least 0, not {max_bytes}")
         self.data = data
@@ -29,17 +35,23 @@ class Cached:
     def __len__(self):
         return len(self.data)
 
-    def image(self, i):
+    def image(self, i: int) -> np.ndarray:
         """Returns image i as uint8 (H, W, 3)."""
         return self._get("image", i)
 
-    def label_map(self, i):
+    def label_map(self, i: int) -> np.ndarray:
         """Returns label map i as uint8 (H, W), void 255."""
         return self._get("label_map", i)
 
-    def label_maps(self):
-        """Yields all label maps in order, for `keras_dup.projection.fit`."""
-        return (self.label_map(i) for i in range(len(self)))
+    def label_maps(self) -> LabelMapsOf:
+        """Returns all label maps as a sequence, for `keras_dup.projection.fit`."""
+        return LabelMapsOf(self)
+
+    def __getstate__(self):  # what is kept stays with this process
+        return {**self.__dict__, "_kept": {}, "_bytes": 0, "_lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__ = {**state, "_lock": Lock()}
 
     def _get(self, kind, i):
         pixels = self._kept.get((kind, int(i)))

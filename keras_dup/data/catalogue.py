@@ -13,6 +13,8 @@ import tensorflow as tf
 from keras_dup.data import classes
 from keras_dup.data.examples import Examples
 
+__all__ = ["CATALOGUE", "Entry", "load", "prepared"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -63,7 +65,12 @@ CATALOGUE = {
 }
 
 
-def load(name, split, data_dir=None, manual_dir=None):
+def load(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+) -> Examples:
     """Returns a split of a published data set as `Examples`, after preparing it if need be.
 
     Args:
@@ -96,7 +103,11 @@ def load(name, split, data_dir=None, manual_dir=None):
     )
 
 
-def prepared(entry, data_dir=None, manual_dir=None):
+def prepared(
+    entry: Entry,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+):
     """Returns the tfds builder of an entry of `CATALOGUE`, its data prepared."""
     tfds = _tfds()
     data_dir = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()

@@ -1,50 +1,57 @@
 """A data set that is a sequence of examples, read by index."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from keras_dup.data.files import VOID, check_ids, decode_ids, decode_image, palette
+from keras_dup.data.folder import check_classes, checked_names
+from keras_dup.data.images import decode_image
+from keras_dup.data.masks import decode_ids
+from keras_dup.data.protocol import LabelMapsOf
+from keras_dup.label_maps import VOID, IdTable, check_ids, palette
+
+__all__ = ["Examples"]
 
 
 class Examples:
     """Any sequence of dicts {"image": ..., "segmentation_mask": ...} as a data set.
 
-    An image is uint8 (H, W, 3), a mask integers (H, W) or (H, W, 1), or either is the bytes of
-    an image file, which are decoded on each access. `source` needs `len()` and `[i]`, from
-    several threads at once; nothing is kept in memory.
+    An image is uint8 (H, W, 3), a mask integers or booleans (H, W) or (H, W, 1). Either may be
+    the bytes of an image file, which are decoded on each access. `source` needs `len()` and
+    `[i]`, from several threads at once; nothing is kept in memory.
 
     Args:
         source: the sequence, e.g. what `tfds.data_source` returns, or a list.
         num_classes: number of classes, 1..255.
         class_names: `num_classes` strings; the numbers by default.
-        ids: {id in the masks: class id, or 255 for void}; by default class ids and 255.
+        ids: {id in the masks: class id, or 255 for void}, any integers; by default class ids and
+            255.
         colours: (num_classes, 3), what to draw the classes with; PASCAL VOC's by default.
         image, mask: the keys in the dicts.
         channel: which channel of the masks holds the ids, where they have three; None: they have
             one.
         name: what errors call the data set.
 
-    Raises ValueError, with the item, for an image or mask of another shape or with other ids.
+    Raises ValueError for `ids` that are no classes and, with the item, for an image or mask of
+    another shape or with other ids.
     """
 
     def __init__(
         self,
-        source,
-        num_classes,
-        class_names=None,
-        ids=None,
-        colours=None,
-        image="image",
-        mask="segmentation_mask",
-        channel=None,
-        name="examples",
+        source: Sequence[Mapping],
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+        ids: Mapping[int, int] | None = None,
+        colours: Sequence | None = None,
+        image: str = "image",
+        mask: str = "segmentation_mask",
+        channel: int | None = None,
+        name: str = "examples",
     ):
-        if not 1 <= num_classes <= VOID:
-            raise ValueError(f"num_classes is 1..{VOID}, not {num_classes}")
+        check_classes(num_classes, ids)
         self.source, self.name = source, name
         self.num_classes = num_classes
-        self.class_names = tuple(class_names or map(str, range(num_classes)))
-        if len(self.class_names) != num_classes:
-            raise ValueError(f"{len(self.class_names)} class_names, but num_classes {num_classes}")
+        self.class_names = checked_names(class_names, num_classes)
         self.ids, self.image_key, self.mask_key, self.channel = ids, image, mask, channel
         self.palette = palette()
         if colours is not None:
@@ -53,23 +60,23 @@ class Examples:
     def __len__(self):
         return len(self.source)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         """Returns item i as {"image": uint8 (H, W, 3), "segmentation_mask": uint8 (H, W)}."""
         example = self._example(i)
         image = self._image(i, example)
         return {"image": image, "segmentation_mask": self._label_map(i, example, image.shape[:2])}
 
-    def image(self, i):
+    def image(self, i: int) -> np.ndarray:
         """Returns image i as uint8 (H, W, 3)."""
         return self._image(i, self._example(i))
 
-    def label_map(self, i):
+    def label_map(self, i: int) -> np.ndarray:
         """Returns label map i as uint8 (H, W), void 255."""
         return self._label_map(i, self._example(i))
 
-    def label_maps(self):
+    def label_maps(self) -> LabelMapsOf:
         """Returns all label maps as a sequence, for `keras_dup.projection.fit`."""
-        return ExampleLabelMaps(self)
+        return LabelMapsOf(self)
 
     def _example(self, i):
         if not 0 <= i < len(self):
@@ -94,7 +101,7 @@ class Examples:
         ids = self._ids(mask, name) if isinstance(mask, bytes) else np.asarray(mask)
         if ids.ndim == 3 and (ids.shape[2] == 1 or self.channel is not None):
             ids = ids[..., self.channel or 0]
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        if ids.ndim != 2 or ids.dtype.kind not in "iub":
             raise ValueError(f"{name}: {ids.dtype} {ids.shape}; it has to be integers (H, W)")
         if size is not None and ids.shape != size:
             raise ValueError(f"{name}: {ids.shape}, but the image is {size}")
@@ -104,15 +111,10 @@ class Examples:
         return (decode_ids if self.channel is None else decode_image)(content, name)
 
     def _classes(self, ids, name):
-        if self.ids is None:
-            check_ids(ids, self.num_classes, VOID, name)
-            return ids.astype(np.uint8)
-        unknown = np.setdiff1d(ids, list(self.ids))
-        if unknown.size:
-            raise ValueError(f"{name}: id {unknown[0]}, which is none of {sorted(self.ids)}")
-        table = np.full(max(self.ids) + 1, VOID, np.uint8)
-        table[list(self.ids)] = list(self.ids.values())
-        return table[ids]
+        if self.ids is not None:
+            return IdTable(self.ids, self.num_classes)(ids, name)
+        check_ids(ids, self.num_classes, VOID, name)
+        return ids.astype(np.uint8)
 
     def _field(self, i, example, key):
         try:
@@ -122,17 +124,3 @@ class Examples:
 
     def _item(self, i, part):
         return f"{self.name}: {part} of item {i}"
-
-
-class ExampleLabelMaps:
-    """The label maps of a data set alone, read one by one: `len()` and `[i]`."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, i):
-        """Returns label map i as uint8 (H, W), void 255."""
-        return self.data.label_map(i)

@@ -1,165 +1,137 @@
-"""Reading and writing images and label maps, one file at a time, with Pillow.
+"""Opening image files with Pillow: limits from the header, orientation, errors that name the file.
 
 TensorFlow's own decoder turns a palette PNG into colours; Pillow keeps the class ids.
 """
 
+import contextlib
 import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
-from keras_dup.whole import writing
+__all__ = [
+    "allow_pixels",
+    "check_checksums",
+    "loaded",
+    "opened",
+    "orientation",
+    "raw_mode",
+    "turned",
+]
 
-VOID = 255
-"""The id of pixels without a label in every label map that this package hands out."""
-
-# Pillow stretches grey PNGs of 2 and 4 bits to 0..255; dividing gives the ids back.
-_STRETCH = {"L;2": 85, "L;4": 17}
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def read_image(path):
-    """Returns the image as uint8 (H, W, 3), turned the way its EXIF orientation asks for.
+def allow_pixels(max_pixels: int) -> None:
+    """Sets how many pixels an image or a mask may have, for the whole process (Pillow's limit).
 
-    Grey, palette, RGBA (alpha dropped) and CMYK images become RGB. Raises ValueError if the
-    file cannot be decoded.
+    Files are refused by their headers, before anything is decoded. Pillow's own limit is
+    178,956,970 pixels (`2 * PIL.Image.MAX_IMAGE_PIXELS`).
     """
-    with _opened(path, path) as image:
-        _load(image, path)
-        ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image)
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels is at least 1, not {max_pixels}")
+    Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # Pillow warns at that, and refuses twice as many
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def check_image(path):
-    """Raises the ValueError that `read_image` would, without the cost of all the pixels."""
-    with _opened(path, path) as image:
-        image.draft("RGB", (1, 1))  # a JPEG's blocks become one pixel each; no other format does
-        _load(image, path)
+@contextlib.contextmanager
+def opened(file: str | os.PathLike | BinaryIO, name: object) -> Iterator[Image.Image]:
+    """Gives the image of a file, its pixels not decoded yet; errors call it `name`."""
+    if isinstance(file, io.IOBase):
+        yield _image(file, name)
+        return
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise ValueError(f"{name}: is no regular file")  # reading a pipe would wait for ever
+    # not by its name: Pillow then maps a TIFF into memory, and turned ones come out garbled
+    with open(file, "rb") as stream:
+        yield _image(stream, name)
 
 
-def decode_image(content, name):
-    """Returns the image in the bytes of a file as uint8 (H, W, 3), as it is stored.
-
-    Unlike `read_image` it does not follow EXIF: the masks of published data sets were drawn on
-    the stored pixels. Raises ValueError, with `name`, if the bytes cannot be decoded.
-    """
-    with _opened(io.BytesIO(content), name) as image:
-        _load(image, name)
-        return _rgb(image)
-
-
-def decode_ids(content, name):
-    """Returns the ids in the bytes of a palette or grey image file, integers (H, W)."""
-    return _read_ids(io.BytesIO(content), name)
-
-
-def encode_ids(ids):
-    """Returns ids (H, W), 0..255, as the bytes of a grey PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(ids, np.uint8)).save(file, format="PNG")
-    return file.getvalue()
-
-
-def image_size(path):
-    """Returns (height, width) of what `read_image` would give, from the file's header alone."""
-    with _opened(path, path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
-
-
-def read_label_map(path, num_classes, ignore_class=VOID):
-    """Returns the label map as uint8 (H, W): ids 0..num_classes - 1 and `VOID`.
-
-    Args:
-        path: a palette or grey PNG, one class id per pixel.
-        num_classes: number of classes, 1..255.
-        ignore_class: the id that the file uses for void, or None if it has no void.
-
-    Raises ValueError for a file that cannot be decoded, has colours instead of ids, or holds
-    an id outside the classes.
-    """
-    ids = _read_ids(path, path)
-    check_ids(ids, num_classes, ignore_class, path)
-    if ignore_class not in (None, VOID):
-        ids[ids == ignore_class] = VOID
-    return ids.astype(np.uint8, copy=False)
-
-
-def check_ids(ids, num_classes, ignore_class, name):
-    """Raises ValueError, with `name`, if an id is neither 0..num_classes - 1 nor void."""
-    wrong = (ids < 0) | (ids >= num_classes)
-    if ignore_class is not None:
-        wrong &= ids != ignore_class
-    if wrong.any():
-        void = "no void" if ignore_class is None else f"void {ignore_class}"
-        raise ValueError(
-            f"{name}: class id {ids[wrong].min()}, but num_classes is {num_classes} "
-            f"(ids 0..{num_classes - 1} and {void})"
-        )
-
-
-def save_label_map(path, label_map):
-    """Writes a label map (H, W), ids 0..255, as a palette PNG, whole or not at all."""
-    ids = np.asarray(label_map)
-    if ids.ndim != 2 or ids.size == 0 or ids.min() < 0 or ids.max() > 255:
-        raise ValueError(f"a label map is (H, W) with ids 0..255, this one is {ids.shape}")
-    image = Image.fromarray(ids.astype(np.uint8))
-    image.putpalette(palette().tobytes())  # turns a grey image into a palette image
-    with writing(path) as temporary:
-        image.save(temporary, format="PNG")
-
-
-def palette():
-    """Returns PASCAL VOC's colours, uint8 (256, 3): row k is class k, row 255 (void) light grey.
-
-    Bits 0, 1, 2 of the id become the highest bits of red, green, blue, bits 3, 4, 5 the next
-    ones, and so on, so that ids near each other get colours far apart.
-    """
-    ids = np.arange(256)[:, None]
-    colours = np.zeros((256, 3), np.int64)
-    for level in range(3):
-        colours |= ((ids >> (3 * level + np.arange(3))) & 1) << (7 - level)
-    return colours.astype(np.uint8)
-
-
-def _rgb(image):
-    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion clips at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _read_ids(file, name):
-    with _opened(file, name) as image:
-        raw_mode = image.tile[0][3] if image.tile else None  # forgotten once the pixels are loaded
-        _load(image, name)
-        deep = image.mode.startswith("I")
-        if not deep and image.mode not in ("1", "L", "P"):
-            raise ValueError(
-                f"{name}: a mask saved as {image.mode}, whose pixels are colours; "
-                "save it as a palette or grey PNG, one class id per pixel"
-            )
-        ids = np.asarray(image).astype(np.int64 if deep else np.uint8)
-    return ids // _STRETCH[raw_mode] if raw_mode in _STRETCH else ids
-
-
-def _opened(file, name):
+def _image(stream, name):
     try:
-        return Image.open(file)
-    except FileNotFoundError:
-        raise
+        return Image.open(stream)
+    except UnidentifiedImageError as error:  # whose message shows the stream
+        raise _unreadable(name, ValueError("no image format is recognized")) from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds
-        raise _damaged(name, error) from error
+        raise _unreadable(name, error) from error
 
 
-def _load(image, name):
+def loaded(image: Image.Image, name: object) -> Image.Image:
+    """Returns the image with its pixels decoded; ValueError, with `name`, if they cannot be."""
     try:
         image.load()
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise _unreadable(name, error) from error
+    return image
 
 
-def _damaged(name, error):
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Returns a decoded image the way an EXIF orientation asks for."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1..8; 1 where there is none or the EXIF data is broken."""
+    try:
+        found = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # the pixels do not depend on it
+        return 1
+    return found if isinstance(found, int) and found in _TURNS else 1
+
+
+def raw_mode(image: Image.Image) -> str:
+    """Returns how the file stores pixels, in Pillow's words; decoding the image forgets it."""
+    tile = getattr(image, "tile", None)
+    if not tile:
+        return ""
+    arguments = tile[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def check_checksums(content: bytes, name: object) -> None:
+    """Raises ValueError, with `name`, where a chunk of a PNG does not have its checksum.
+
+    Pillow does not check those of the pixels, and one wrong bit there is another class id.
+    """
+    if not content.startswith(_PNG):
+        return
+    place, view = len(_PNG), memoryview(content)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 8 + length
+        if end + 4 > len(content):
+            return  # cut short, which decoding finds
+        kind = content[place + 4 : place + 8]
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
+            raise _unreadable(name, ValueError(f"the checksum of its {kind!r} chunk is wrong"))
+        if kind == b"IEND":
+            return
+        place = end + 4
+
+
+def _unreadable(name, error):
+    if isinstance(error, Image.DecompressionBombError):
+        return ValueError(
+            f"{name}: {str(error).split(',')[0]}; to read it all the same, raise the limit: "
+            "--max-pixels N on the command line, keras_dup.data.allow_pixels(N) in Python"
+        )
     return ValueError(
         f"{name}: cannot be decoded ({error}); the file is damaged, cut short or not an image: "
         "copy or export it again"

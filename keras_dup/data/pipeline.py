@@ -1,7 +1,6 @@
 """From a data set to batches: an exactly resumable stream to train on, a pass to evaluate on.
 
-A data set is any object with `len(data)`, `data.image(i)` -> uint8 (H, W, 3) and
-`data.label_map(i)` -> uint8 (H, W) with void 255, safe to call from several threads.
+A data set is any `keras_dup.data.Dataset`; here its `len()`, `image` and `label_map` are enough.
 """
 
 from functools import lru_cache
@@ -10,19 +9,22 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup.data.augment import MEAN_COLOUR, augment, crop_shape
-from keras_dup.data.files import VOID
+from keras_dup.data.protocol import Dataset
+from keras_dup.label_maps import VOID
+
+__all__ = ["epoch_order", "eval_batches", "train_batches"]
 
 
 def train_batches(
-    data,
-    batch_size,
-    crop_size,
-    seed=0,
-    start_step=0,
-    scale_range=(0.5, 2.0),
-    flip=True,
-    shard=(0, 1),
-):
+    data: Dataset,
+    batch_size: int,
+    crop_size: int | tuple[int, int],
+    seed: int = 0,
+    start_step: int = 0,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
     """Returns an endless `tf.data.Dataset` of augmented batches for `model.fit`.
 
     Element k of the stream (step k // batch_size) is item k % n of epoch k // n, in that epoch's
@@ -62,7 +64,9 @@ def train_batches(
     return _finish(elements.batch(part, drop_remainder=True), whole=shard[1] == 1)
 
 
-def eval_batches(data, batch_size=1, size=None):
+def eval_batches(
+    data: Dataset, batch_size: int = 1, size: tuple[int, int] | None = None
+) -> tf.data.Dataset:
     """Returns a `tf.data.Dataset` of all items once, in order, as they are.
 
     Args:
@@ -89,7 +93,7 @@ def eval_batches(data, batch_size=1, size=None):
     return _finish(elements.padded_batch(batch_size, shapes, (MEAN_COLOUR, VOID)))
 
 
-def epoch_order(n, seed, epoch):
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the n items in an epoch, a permutation (n,), the same every time."""
     return np.random.default_rng((seed, epoch)).permutation(n)
 

@@ -4,7 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_dup.data.files import VOID, palette
+from keras_dup.data.protocol import LabelMapsOf
+from keras_dup.label_maps import VOID, palette
+
+__all__ = ["CLASS_NAMES", "Shapes"]
 
 CLASS_NAMES = ("background", "disc", "box", "triangle", "ring", "star", "stripe")
 
@@ -34,7 +37,7 @@ class Shapes:
     num_classes = len(CLASS_NAMES)
     class_names = CLASS_NAMES
 
-    def __init__(self, count, size=(128, 128), seed=0):
+    def __init__(self, count: int, size: tuple[int, int] = (128, 128), seed: int = 0):
         if count < 1 or min(size) < 32 or seed < 0:
             raise ValueError(
                 f"count {count} must be at least 1, size {size} (32, 32), seed {seed} 0"
@@ -46,26 +49,26 @@ class Shapes:
     def __len__(self):
         return self.count
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         """Returns item i as an example, for `Examples` and what reads examples."""
         return {"image": self.image(i), "segmentation_mask": self.label_map(i)}
 
     @property
-    def palette(self):
+    def palette(self) -> np.ndarray:
         """PASCAL VOC's colours, uint8 (256, 3)."""
         return palette()
 
-    def image(self, i):
+    def image(self, i: int) -> np.ndarray:
         """Returns image i as uint8 (H, W, 3)."""
         return self._draw(i)[0].copy()
 
-    def label_map(self, i):
+    def label_map(self, i: int) -> np.ndarray:
         """Returns label map i as uint8 (H, W), void 255."""
         return self._draw(i)[1].copy()
 
-    def label_maps(self):
-        """Yields all label maps in order, for `keras_dup.projection.fit`."""
-        return (self.label_map(i) for i in range(len(self)))
+    def label_maps(self) -> LabelMapsOf:
+        """Returns all label maps as a sequence, for `keras_dup.projection.fit`."""
+        return LabelMapsOf(self)
 
     def _draw(self, i):
         if not 0 <= i < self.count:

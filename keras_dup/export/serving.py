@@ -154,7 +154,7 @@ def _write(network, folder, class_names, probabilities, max_pixels):
     archive.write_out(str(folder), verbose=False)
     if class_names is not None:
         text = "\n".join(class_names) + "\n"
-        (folder / "assets" / "classes.txt").write_text(text)
+        (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
 
 
 def _decoded(content):

@@ -172,7 +172,7 @@ class Log(keras.callbacks.Callback):
             row["temperature"] = math.exp(number(softmax.log_temperature))
         self.rows.append(row)
         path = self.output / "log.csv"
-        with writing(path) as temporary, open(temporary, "w", newline="") as file:
+        with writing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(
                 file, list(dict.fromkeys(key for row in self.rows for key in row))
             )
@@ -195,7 +195,7 @@ def read_log(path, step):
     """The rows of a log.csv up to a step."""
     if not path.exists():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if int(row["step"]) <= step]
 
 

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from keras_dup import data, evaluation, flops, pictures, projection
+from keras_dup.lists import write_lines
 from keras_dup.models import load_projection
 from keras_dup.projection.report import flat_classes
 from keras_dup.training import callbacks, distribution, upper_bound
@@ -72,8 +73,7 @@ def _train(recipe, output):
     train_data, val_data = datasets(recipe)
     if distribution.is_chief():
         _save_recipe(recipe, output)
-        with writing(output / "classes.txt") as path:
-            path.write_text("\n".join(train_data.class_names) + "\n")
+        write_lines(output / "classes.txt", train_data.class_names)
     if recipe.skip_bad or not (output / CHECKPOINT).exists():
         _check_files(recipe, train_data, val_data)
     keras.utils.set_random_seed(recipe.seed)
@@ -256,10 +256,13 @@ def _save_recipe(recipe, output):
     """Writes recipe.json and runs.json; a run goes on with the same recipe and backend."""
     path, new = output / "recipe.json", json.loads(json.dumps(dataclasses.asdict(recipe)))
     runs = output / "runs.json"
-    starts = json.loads(runs.read_text()) if runs.exists() else []
+    starts = json.loads(runs.read_text(encoding="utf-8")) if runs.exists() else []
     if path.exists() and (output / CHECKPOINT).exists():
         plain = json.loads(json.dumps(dataclasses.asdict(Recipe(recipe.name, recipe.num_classes))))
-        old = {**plain, **json.loads(path.read_text())}  # of a version that had fewer fields
+        old = {
+            **plain,
+            **json.loads(path.read_text(encoding="utf-8")),
+        }  # of a version that had fewer fields
         changed = [f"{k}: {old[k]} -> {new[k]}" for k in new if old[k] != new[k]]
         if changed:
             raise ValueError(

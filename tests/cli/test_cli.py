@@ -3,12 +3,14 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_dup import cli, data, models, projection
+from keras_dup.cli import outputs
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
     output = tmp_path / "out"
     arguments = ["predict", model_file, str(folder), "-o", str(output), "--window", "32"]
     names = ["--class-names", str(tmp_path / "names.txt")]
-    with pytest.raises(SystemExit, match="1 of 10 pictures could not be read"):
+    with pytest.raises(SystemExit, match="1 of 10 images could not be done"):
         cli.main([*arguments, *names, "--flip"])
     printed = capsys.readouterr()
     assert "broken.jpg: cannot be decoded" in printed.err and "9 label maps" in printed.out
@@ -137,10 +139,11 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
         cli.main(["evaluate", model_file, *folders])
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path):
-    files = [tmp_path / name for name in ("a/x.jpg", "a/x.png", "b/x.png", "b/y.png")]
-    names = [name for _, name in data.distinct_stems(files)]
-    assert names == ["x.jpg", "a_x.png", "b_x.png", "y"]
+def test_images_of_one_name_do_not_overwrite_each_other():
+    files = [Path(name) for name in ("a/x.jpg", "a/x.png", "b/x.png", "b/y.png")]
+    planned = outputs.plan_results(files, "out", [".png"])
+    names = [path.name for _, (path,) in planned]
+    assert names == ["x.jpg.png", "a_x.png.png", "b_x.png.png", "y.png"]
 
 
 def test_predict_names_what_is_missing(tmp_path):

@@ -214,6 +214,7 @@ def test_ade20k_counts_from_one_and_zero_is_void(folders):
     files = {"ADEChallengeData2016/objectInfo150.txt": "Idx\tRatio\tTrain\tVal\tName\n"}
     for split, name in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
         files[f"ADEChallengeData2016/images/{split}/{name}.jpg"] = jpeg(name)
+        files[f"ADEChallengeData2016/images/{split}/._{name}.jpg"] = b"macOS"
         files[f"ADEChallengeData2016/annotations/{split}/{name}.png"] = png(label_map(1, 150, 13))
     write_zip(folders["manual_dir"] / "ADEChallengeData2016.zip", files)
     val = data.load("ade20k", "val", **folders)
@@ -310,6 +311,20 @@ def test_coco_train_has_only_images_with_more_than_1000_labelled_pixels(folders)
     write_coco(folders["manual_dir"], coco_files())
     train = data.load("coco_voc", "train", **folders)
     assert len(train) == 1 and (train.label_map(0) == 12).sum() == 400
+
+
+@pytest.mark.parametrize("nothing", [[], [3, 4], [3, 4, 30, 40]])
+def test_a_polygon_of_coco_without_area_is_nothing_and_the_rest_is_drawn(nothing):
+    from keras_dup.data.builders import coco_voc
+
+    content = coco_files()
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    plane, dog = content["annotations"][:2]
+    expected = coco_voc.draw([plane], names, content["images"][0], "x")
+    plane["segmentation"].insert(0, nothing)
+    dog["segmentation"] = [nothing]
+    drawn = coco_voc.draw([plane, dog], names, content["images"][0], "x")
+    np.testing.assert_array_equal(drawn, expected)
 
 
 @pytest.mark.parametrize(

@@ -461,7 +461,7 @@ def test_progress_bars_show_only_when_asked(label_maps, capsys):
     "KERAS_DUP_DATA" not in os.environ, reason="KERAS_DUP_DATA, the folder with voc2012, is not set"
 )
 def test_voc_is_fitted_within_the_bounds_and_rebuilt():
-    from keras_dup.data.files import read_label_map
+    from keras_dup.data import read_label_map
 
     folder = Path(os.environ["KERAS_DUP_DATA"]) / "voc2012"
     train, val = (

@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_dup.data import classes
 from keras_dup.data.builders import contract
-from keras_dup.data.files import VOID, check_ids, decode_ids
+from keras_dup.data.masks import decode_ids
+from keras_dup.label_maps import VOID, check_ids
 
 
 class Ade20k(contract.SegmentationBuilder):

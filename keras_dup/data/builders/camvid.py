@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from keras_dup.data import classes
 from keras_dup.data.builders import contract
-from keras_dup.data.files import read_label_map
 from keras_dup.data.folder import Folder
+from keras_dup.data.masks import read_label_map
 
 UNLABELLED = 11
 

@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from keras_dup.data import classes
 from keras_dup.data.builders import contract
-from keras_dup.data.files import VOID
+from keras_dup.label_maps import VOID
 
 MIN_PIXELS = 1000
 
@@ -59,7 +59,7 @@ def _pairs(images, path, more_than):
 
 def _read(path):
     try:
-        return json.loads(contract.existing(path).read_text())
+        return json.loads(contract.existing(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: no JSON ({error}); unpack or get it again") from error
 
@@ -94,6 +94,9 @@ def _pixels(instance, size, name):
         if isinstance(outline, dict) and isinstance(outline["counts"], list):
             outline = rle.frPyObjects(outline, *size)
         elif isinstance(outline, list):
+            outline = [polygon for polygon in outline if len(np.asarray(polygon, float)) >= 6]
+            if not outline:  # a point or a line has no area
+                return np.zeros(size, bool)
             outline = rle.merge(rle.frPyObjects(outline, *size))
         pixels = rle.decode(outline).astype(bool)
     except Exception as error:  # pycocotools raises what Cython does

@@ -5,7 +5,10 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from keras_dup.data.files import VOID, check_ids, decode_image, encode_ids
+from keras_dup.data.images import decode_image
+from keras_dup.data.masks import encode_ids
+from keras_dup.label_maps import VOID, check_ids
+from keras_dup.lists import read_lines
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -104,12 +107,17 @@ def existing(path):
 
 def read_names(path):
     """Returns the names in a list of VOC's or SBD's, one a line, in order of name."""
-    return sorted(line.split()[0] for line in existing(path).read_text().splitlines() if line)
+    return sorted(line.split()[0] for line in read_lines(existing(path)))
 
 
 def files(folder, ending):
     """Returns the files of a folder with an ending, in order of name; an error if there is none."""
-    found = sorted(path for path in existing(folder).iterdir() if path.suffix == ending)
+    # macOS writes "._a.jpg" beside "a.jpg"
+    found = sorted(
+        path
+        for path in existing(folder).iterdir()
+        if path.suffix == ending and not path.name.startswith(".")
+    )
     if not found:
         raise FileNotFoundError(f"{folder}: no {ending} in it; is the archive the original one?")
     return found

@@ -8,7 +8,8 @@ import scipy.io
 
 from keras_dup.data import classes
 from keras_dup.data.builders import contract
-from keras_dup.data.files import check_ids, read_label_map
+from keras_dup.data.masks import read_label_map
+from keras_dup.label_maps import check_ids
 
 
 class Voc2012(contract.SegmentationBuilder):

@@ -1,0 +1,158 @@
+"""Nothing that a command writes meets what it reads, or another output."""
+
+import itertools
+import os
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dup import cli, data
+from keras_dup.cli import options, outputs
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder photos/ with a.png and b.jpg, and a "network" of one class that needs no file."""
+    monkeypatch.chdir(tmp_path)
+    network = (lambda image: np.zeros(image.shape[:2], np.uint8)), ["background", "thing"]
+    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    save("photos/a.png"), save("photos/b.jpg")
+    return tmp_path
+
+
+def save(path, shade=90):
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    Image.new("RGB", (6, 4), (shade,) * 3).save(path)
+
+
+def contents(folder="."):
+    found = {}
+    for root, _, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(root, name)
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, folder)] = file.read()
+    return found
+
+
+def predict(*images, output="out", **more):
+    cli.main(["predict", "model", *map(str, images), "-o", str(output), *more.get("options", [])])
+
+
+def refused(*images, output):
+    before = contents()
+    with pytest.raises(SystemExit, match=r"would be|wrote"):
+        predict(*images, output=output)
+    assert contents() == before
+
+
+def test_no_input_is_ever_overwritten(photos):
+    refused("photos", output="photos")
+    refused("photos/a.png", output="photos")
+    refused("photos/a.png", output="photos/../photos")
+    os.symlink("photos", "link")
+    refused("photos", output="link")
+    refused("link/a.png", output="photos")
+    save("mixed/a.PNG"), save("mixed/x.jpg")
+    refused("mixed", output="mixed")
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_link_to_an_input_is_that_input(photos, link):
+    os.mkdir("out")
+    link(os.path.abspath("photos/a.png"), "out/a.png")
+    refused("photos", output="out")
+
+
+def test_as_many_results_as_inputs_whatever_their_names(photos):
+    for path in ("train/images/a.jpg", "val/images/a.jpg", "val/images/a.png", "x/a_overlay.jpg"):
+        save(path)
+    save("x/A.jpg"), save("x/train_images_a.jpg.jpg")
+    folders = ["train/images", "val/images", "x"]
+    every = []
+    for number, order in enumerate(itertools.permutations(folders)):
+        predict(*order, output=f"out{number}")
+        every.append(sorted(contents(f"out{number}")))
+        assert len({unicodedata.normalize("NFC", name.casefold()) for name in every[-1]}) == 12
+    assert all(names == every[0] for names in every)
+
+
+def test_an_argument_given_twice_counts_once(photos):
+    predict("photos", "photos/a.png", "photos", "./photos/../photos/b.jpg")
+    assert sorted(contents("out")) == ["a.png", "a_overlay.png", "b.png", "b_overlay.png"]
+
+
+def test_forms_of_unicode_and_of_case_do_not_clash():
+    names = ["é.jpg", "e\u0301.png", "É.bmp", "straße.jpg", "STRASSE.png"]
+    planned = outputs.plan_results([data.listing.Path(name) for name in names], "out", [".png"])
+    keys = {outputs._key(path) for _, paths in planned for path in paths}
+    assert len(planned) == len(keys) == 5
+
+
+def test_the_same_command_again_does_not_take_its_results_for_inputs(photos, capsys):
+    os.remove("photos/a.png")
+    for images in (["photos"], ["photos/b.jpg"], ["photos", "photos/b.png"]):
+        predict(*images, output="photos")
+        assert sorted(contents("photos")) == ["b.jpg", "b.png", "b_overlay.png"]
+    assert "2 files that keras-dup predict wrote are left out" in capsys.readouterr().err
+    predict("photos", output="photos/out")
+    predict("photos/b.jpg", "photos/out", output="photos/out")
+    assert sorted(contents("photos/out")) == ["b.png", "b_overlay.png"]
+    refused("photos/out", output="photos/out")
+
+
+def test_what_is_done_is_left_out_by_option(photos, capsys):
+    predict("photos")
+    os.remove("out/b_overlay.png")
+    before = os.stat("out/a.png").st_mtime_ns
+    predict("photos", options=["--skip-done"])
+    assert "1 of 2 images are done" in capsys.readouterr().out
+    assert os.stat("out/a.png").st_mtime_ns == before and len(contents("out")) == 4
+
+
+def test_a_name_too_long_for_its_result_is_that_files_error(photos, capsys):
+    save("photos/" + "n" * 250 + ".png")
+    with pytest.raises(SystemExit, match="1 of 3 images could not be done"):
+        predict("photos")
+    assert sorted(contents("out"))[:4] == ["a.png", "a_overlay.png", "b.png", "b_overlay.png"]
+    assert "nnn" in capsys.readouterr().err
+
+
+def test_a_pipe_is_refused(photos):
+    os.mkfifo("pipe.jpg")
+    with pytest.raises(SystemExit, match=r"pipe\.jpg: neither a file nor a folder"):
+        predict("pipe.jpg")
+    os.rename("pipe.jpg", "photos/pipe.jpg")
+    with pytest.raises(SystemExit, match="1 of 3 images could not be done"):
+        predict("photos")
+
+
+@pytest.mark.parametrize("output", ["m/train.npz", "m/train", "m/other.npz", "link/train.npz"])
+def test_fit_draws_over_no_mask_and_into_no_folder_of_masks(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("m")
+    os.symlink("m", "link")
+    for name in ("train", "b"):
+        data.save_label_map(f"m/{name}.png", data.Shapes(1, (32, 32)).label_map(0) % 5)
+    before = contents()
+    with pytest.raises(SystemExit, match="would be"):
+        cli.main(["fit", "m", "--num-classes", "7", "-o", output])
+    assert contents() == before
+
+
+def test_no_command_writes_over_a_list_that_it_reads(photos):
+    save("masks/a.png"), save("masks/b.png")
+    labelled = ["--images", "photos", "--masks", "masks"]
+    with pytest.raises(SystemExit, match="would be taken for an input"):
+        cli.main(["evaluate", "model", *labelled, "-o", "photos"])
+    os.makedirs("run")
+    with open("run/classes.txt", "w") as file:
+        file.write("a\nb\n")
+    train = ["train", *labelled, "--num-classes", "2"]
+    with pytest.raises(SystemExit, match=r"classes\.txt would be written over run.classes\.txt"):
+        cli.main([*train, "--class-names", "run/classes.txt", "-o", "run"])
+    with pytest.raises(SystemExit, match="would be taken for an input"):
+        cli.main([*train, "-o", "masks"])
+    assert sorted(contents("masks")) == ["a.png", "b.png"]
