@@ -117,13 +117,14 @@ def check_checksums(content: bytes, name: object) -> None:
         (length,) = struct.unpack_from(">I", content, place)
         end = place + 8 + length
         if end + 4 > len(content):
-            return  # cut short, which decoding finds
+            break
         kind = content[place + 4 : place + 8]
         if zlib.crc32(view[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
             raise _unreadable(name, ValueError(f"the checksum of its {kind!r} chunk is wrong"))
         if kind == b"IEND":
             return
         place = end + 4
+    raise _unreadable(name, ValueError("it ends before its IEND chunk"))
 
 
 def _unreadable(name, error):

@@ -1,0 +1,91 @@
+"""What the commands say about ids that are no classes, and about lists."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dup import cli, data
+from keras_dup.cli import options
+
+
+@pytest.fixture
+def binary(tmp_path, monkeypatch):
+    """masks/ of 0 and 255, images/ beside it, and a "network" that never finds the object."""
+    monkeypatch.chdir(tmp_path)
+    network = (lambda image: np.zeros(image.shape[:2], np.uint8)), ["background", "object"]
+    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for i in range(3):
+        ids = np.zeros((16, 24), np.uint8)
+        ids[4:12, 3 + i : 19 + i] = 255
+        Image.fromarray(ids).save(f"masks/{i}.png")
+        Image.new("RGB", (24, 16)).save(f"images/{i}.png")
+    return tmp_path
+
+
+FOUND = r"in none of 3 masks; ids found: 0 \(67 %\), 255 \(33 %, void\); .*--ids 0:0 255:1"
+FIT = ["fit", "masks", "--num-classes", "2", "--ratio", "8", "--channels", "4", "-o", "w.npz"]
+EVALUATE = ["evaluate", "model", "--images", "images", "--masks", "masks"]
+
+
+def test_fit_stops_where_masks_hold_one_class_and_void(binary, capsys):
+    with pytest.raises(SystemExit, match=f"class 1 occurs {FOUND}"):
+        cli.main(FIT)
+    cli.main([*FIT, "--ids", "0:0", "255:1", "--workers", "1"])
+    assert "3 label maps" in capsys.readouterr().out
+
+
+def test_fit_warns_of_a_class_that_occurs_in_no_mask(binary, capsys):
+    three = ["3" if text == "2" else text for text in FIT]
+    cli.main([*three, "--ids", "0:0", "255:1", "--workers", "1"])
+    assert "warning: class 2 occurs in none of 3 masks; ids found: 0 (67 %), 1 (33 %)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_evaluate_says_that_a_class_occurs_in_no_mask(binary, capsys):
+    cli.main(EVALUATE)
+    warned = " ".join(capsys.readouterr().err.split("\n"))
+    assert 'warning: class 1 "object" occurs in none of 3 masks; ids found: 0 (67 %), 255' in warned
+    cli.main([*EVALUATE, "--ids", "0:0", "255:1"])
+    printed = capsys.readouterr()
+    assert "occurs in none" not in printed.err and "object" in printed.out
+    assert "0.00 %" in printed.out  # the object is never found
+    assert "hardly more than chance" in printed.err
+
+
+def test_evaluate_doubts_masks_of_another_data_set(binary, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        ids = rng.integers(0, 12, (16, 24)).astype(np.uint8)
+        data.save_label_map(f"masks/{i}.png", np.where(ids == 11, 255, ids))
+    names = [f"class {k}" for k in range(21)]
+    network = (lambda image: rng.integers(0, 21, image.shape[:2]).astype(np.uint8)), names
+    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    cli.main(EVALUATE)
+    warned = capsys.readouterr().err
+    assert "kappa" in warned and "do the ids of the masks mean the classes of this model?" in warned
+    assert 'classes 11 "class 11", ' in warned and "occur in none of 3 masks" in warned
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_rest_is_fitted_to_where_only_the_others_are_named(binary, capsys, encoding):
+    (binary / "val.txt").write_text("1\n", encoding=encoding)
+    (binary / "all.txt").write_text("0\n1\n", encoding=encoding)
+    fit = [*FIT, "--ids", "0:0", "255:1", "--workers", "1", "--val-names", "val.txt"]
+    cli.main(fit)
+    printed = capsys.readouterr().out
+    assert "w.npz: 2 label maps" in printed and "reconstruction of 1 other label maps" in printed
+    with pytest.raises(SystemExit, match="1 in both lists"):
+        cli.main([*fit, "--names", "all.txt"])
+
+
+@pytest.mark.parametrize("pair", ["0", "a:1", "0:", "0:1.5"])
+def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
+    with pytest.raises(SystemExit, match=f"--ids {pair}: expected ID:CLASS"):
+        cli.main([*FIT, "--ids", pair])
+    with pytest.raises(SystemExit, match="255 becomes class 2, but num_classes is 2"):
+        cli.main([*FIT, "--ids", "0:0", "255:2"])
+    with pytest.raises(SystemExit, match="0 is given twice"):
+        cli.main([*FIT, "--ids", "0:0", "0:1"])
