@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo notebooks test lint beam
+.PHONY: demo notebooks test lint beam docs
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 # (one inter-op thread: the order in which gradients are added does not hang on timing)
@@ -22,6 +22,10 @@ test: $(VENV)/installed
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed
 	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py
+
+# the documentation, to build/site/; a broken link is an error
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m mkdocs build --quiet --strict
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

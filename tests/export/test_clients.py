@@ -1,4 +1,4 @@
-"""The clients that the README shows, against a server that answers as TensorFlow Serving does.
+"""The clients that docs/deploy.md shows, against a server that answers as TensorFlow Serving does.
 
 The gRPC service is TensorFlow Serving's own interface; the REST answer is written after its
 documentation. What runs behind both is the exported SavedModel.
@@ -21,8 +21,8 @@ from PIL import Image
 
 from keras_dup import export
 
-README = pathlib.Path(__file__).parents[2].joinpath("README.md").read_text()
-CLIENTS = re.findall(r"```py\n(.*?)```", README, re.S)
+PAGE = pathlib.Path(__file__).parents[2].joinpath("docs/deploy.md").read_text()
+CLIENTS = re.findall(r"```py\n(.*?)```", PAGE, re.S)
 
 
 @pytest.fixture

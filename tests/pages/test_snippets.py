@@ -1,0 +1,148 @@
+"""What README.md and docs/ show is right: Python runs, commands parse, files and figures exist."""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import statistics
+
+import pytest
+from PIL import Image
+
+from keras_dup import cli, data
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+def blocks(page, language):
+    """The texts of the code blocks of a page in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+def named(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module")
+def example_files(tmp_path_factory):
+    """A folder as the pages suppose it: photo.jpg, images/, masks/, and masks of other kinds."""
+    folder = tmp_path_factory.mktemp("user")
+    shutil.copy(ROOT / "docs/images/cat.jpg", folder / "photo.jpg")
+    for name in ("images", "masks", "binary_masks", "colour_masks", "converted"):
+        (folder / name).mkdir()
+    drawn = data.Shapes(10, size=(96, 96))
+    for i in range(len(drawn)):
+        Image.fromarray(drawn.image(i)).save(folder / f"images/{i}.jpg")
+        data.save_label_map(folder / f"masks/{i}.png", drawn.label_map(i))
+    object_or_not = Image.fromarray((drawn.label_map(0) == 0).astype("uint8") * 255)
+    object_or_not.save(folder / "binary_masks/0.png")
+    colours = data.palette()[drawn.label_map(0)]
+    Image.fromarray(colours).save(folder / "colour_masks/1.png")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=named)
+def test_the_python_of_a_page_runs_from_its_first_line_to_its_last(
+    page, example_files, tmp_path, monkeypatch
+):
+    shutil.copytree(example_files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    image = data.read_image("photo.jpg")[:193, :193]
+    found = {"image": image} if page.stem == "deploy" else {}  # "images like yours"
+    for code in blocks(page, "python"):
+        exec(compile(code, named(page), "exec"), found)
+
+
+def test_the_readme_gets_from_masks_to_a_trained_model_in_25_lines():
+    (code,) = [code for code in blocks(ROOT / "README.md", "python") if "model.fit(" in code]
+    assert len(code.splitlines()) <= 25 and "projection.fit(" in code
+
+
+def commands(page):
+    """The command lines of a page, as lists of arguments, without comments."""
+    for text in blocks(page, "sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                yield words
+
+
+class Parsed(Exception):
+    """The command line was understood."""
+
+
+@pytest.fixture
+def only_parsed(monkeypatch):
+    """Ends `keras-dup` once its command line is parsed."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_args(self, *arguments):
+        parse(self, *arguments)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_the_commands_of_a_page_exist_and_take_their_options(page, only_parsed):
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    for program, *arguments in commands(page):
+        if program == "keras-dup":
+            with contextlib.suppress(Parsed):
+                cli.main(arguments)
+                pytest.fail(f"{arguments} did not reach the parser")
+        elif program == "python":
+            assert arguments[0] == "-m"
+            assert (ROOT / (arguments[1].replace(".", "/") + ".py")).exists(), arguments
+        elif program == "make":
+            assert set(arguments) <= set(targets)
+        else:
+            assert program in ("pip", "docker"), program
+
+
+def test_a_command_with_an_unknown_option_is_seen(only_parsed):
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "voc_animals", "photo.jpg", "-o", "out", "--no-such-option"])
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=named)
+def test_the_files_that_a_page_names_exist(page):
+    text = page.read_text()
+    names = re.findall(r"`((?:keras_dup|training|research|saved_models|tests|docs)/[\w/.]*)`", text)
+    names += re.findall(r"training/recipes/\w+\.py", text)
+    for name in names:
+        assert (ROOT / name).exists(), name
+    if page.parent == ROOT:  # MkDocs checks the links of the others
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (ROOT / link).exists(), link
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 180 and len(text.encode()) <= 10_000
+
+
+def printed(evidence):
+    """Figures with two decimals, and the times of a benchmark as milliseconds."""
+    text = "".join((ROOT / path).read_text() for path in evidence)
+    speed = json.loads((ROOT / "research/benchmarks/results/speed.json").read_text())
+    times = {str(round(1000 * statistics.median(runs))) for runs in speed["seconds"].values()}
+    return set(re.findall(r"\d+\.\d\d+(?= %)", text)) | times
+
+
+def test_the_figures_of_the_pages_are_those_of_the_evidence():
+    known = printed(["research/RESULTS.md", "saved_models/README.md"])
+    page = (ROOT / "docs/results.md").read_text()
+    decoders, _, formats = page.partition("\n## Formats")  # formats: printed by keras-dup export
+    shown = set(re.findall(r"\d+\.\d\d+(?= %)|\d+(?= ms)", decoders))
+    assert len(shown) > 10 and shown <= known
+    shown = re.findall(r"\d+\.\d\d+(?= %)|\d+(?= ms)", (ROOT / "README.md").read_text())
+    known |= set(re.findall(r"\d+(?= ms)", formats))
+    assert len(shown) > 5 and set(shown) <= known
