@@ -133,7 +133,8 @@ def printed(evidence):
     """Figures with two decimals, and the times of a benchmark as milliseconds."""
     text = "".join((ROOT / path).read_text() for path in evidence)
     speed = json.loads((ROOT / "research/benchmarks/results/speed.json").read_text())
-    times = {str(round(1000 * statistics.median(runs))) for runs in speed["seconds"].values()}
+    runs = [found for networks in speed["seconds"].values() for found in networks.values()]
+    times = {str(round(1000 * statistics.median(seconds))) for seconds in runs}
     return set(re.findall(r"\d+\.\d\d+(?= %)", text)) | times
 
 
