@@ -3,7 +3,6 @@
 Nothing on that page is typed by hand but the titles and sentences of the tables of experiments.
 """
 
-from keras_dup.whole import writing
 from research.experiments import tables
 from research.experiments.runs import results
 from research.page import curves, experiments, files, learning
@@ -35,8 +34,7 @@ def main():
         curves.draw_learning(changes, runs, folder / "pictures.png")
         sections.append(learning.section(changes, runs))
     page = folder.parent / "RESULTS.md"
-    with writing(page) as path:
-        path.write_text("\n".join([*sections, *files.sections(), experiments.not_run(found)]))
+    page.write_text("\n".join([*sections, *files.sections(), experiments.not_run(found)]))
     print(page)
 
 

@@ -1,6 +1,6 @@
 """The decoder alone, and the head alone.
 
-    python research/benchmarks/decoder.py [--output FILE.json]
+    python -m research.benchmarks.decoder [--output FILE.json]
 
 Decoders: features of ResNet-50 for an image of 512 x 512 at stride 16 (ASPP's output and b1u2c3)
 -> label map, ours and the vanilla one, both folded. Heads: (1, 512/r, 512/r, 64) -> label map,
@@ -15,16 +15,14 @@ import json
 import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
 import keras
 import tensorflow as tf
-from machine import machine
-from networks import disturbed
 
-from keras_dup import decoders, export, layers
+from keras_dup import export, layers, models
+from research.benchmarks.machine import machine, printed_by
+from research.benchmarks.networks import FEATURE, disturbed
 
 SIDE, CHANNELS = 512, 64
 HEADS = ((21, 16), (21, 32), (150, 16))  # classes, ratio
@@ -32,39 +30,50 @@ LARGE = ((21, 1024, 2048), (150, 512, 512), (150, 1024, 2048))  # classes, heigh
 
 
 def decoder(name, classes):
-    """A folded network from the features to the label map, and features."""
-    x, low = keras.Input((SIDE // 16, SIDE // 16, 256)), keras.Input((SIDE // 4, SIDE // 4, 256))
-    if name == "ours":
-        upsampling = layers.DUpsampling(classes, 16, name="dupsampling")
-        scores = decoders.dupsampling_decoder(x, [("f", low, 4)], 16, upsampling, CHANNELS)
-    else:
-        scores = decoders.bilinear_decoder(x, [("f", low, 4)], 16, classes)
-    model = keras.Model([x, low], keras.layers.Softmax()(scores))
-    network = export.fold(disturbed(model))
-    features = [tf.random.normal((1, *tensor.shape[1:])) for tensor in (x, low)]
+    """A folded network from the features to the label map, as a function of features drawn once."""
+    kind = "dupsampling" if name == "ours" else "bilinear"
+    model = models.build("resnet50", classes, 16, FEATURE, CHANNELS, decoder=kind)
+    scores = model.get_layer("crop").input[0]
+    first = "subsampling" if name == "ours" else "projection_conv"
+    low = model.get_layer(f"fuse_{FEATURE[0]}_{first}").input
+    inputs = [model.get_layer("aspp_projection_relu").output, low]
+    cut = keras.Model(inputs, scores)
+    cut = keras.Model(cut.inputs, keras.layers.Softmax()(cut.output))
+    network = export.fold(disturbed(cut))
+    sides = SIDE // 16, SIDE // 4
+    features = [tf.random.normal((1, side, side, 256)) for side in sides]
     return lambda: network(features, training=False)
 
 
-def heads(classes, ratio, size=(SIDE, SIDE)):
-    """{name: function to the label map}; W is a variable, as in a deployed network."""
-    features = tf.random.normal((1, size[0] // ratio, size[1] // ratio, CHANNELS))
-    ways = {}
-    for name, compiled in (("ours", False), ("ours, compiled", True)):
-        layer = export.folding.PackedLabels(classes, ratio, jit_compile=compiled)
-        layer.build(features.shape)
-        layer.bias.assign(tf.random.normal(layer.bias.shape))
-        ways[name] = lambda layer=layer: layer(features)
+def head(classes, ratio, size=(SIDE, SIDE), compiled=False):
+    """A folded network from C~ to the label map, as a function of features drawn once."""
+    inputs = keras.Input((size[0] // ratio, size[1] // ratio, CHANNELS))
+    scores = layers.DUpsampling(classes, ratio)(inputs)
+    model = keras.Model(inputs, layers.AdaptiveTemperatureSoftmax()(scores))
+    network = export.fold(disturbed(model), jit_compile=compiled)
+    features = tf.random.normal((1, *inputs.shape[1:]))
+    return lambda: network(features, training=False)
+
+
+def heads(classes, ratio):
+    """{name: function}: the head, and its floor, the product with W and as many ids written."""
+    features = tf.random.normal((1, SIDE // ratio, SIDE // ratio, CHANNELS))
     whole = tf.Variable(tf.random.normal((1, 1, CHANNELS, ratio**2 * classes)))
     half = tf.Variable(tf.cast(whole, tf.bfloat16))
 
     def floor():
-        ids = tf.fill((1, *size, 1), tf.constant(1, tf.uint8))
+        ids = tf.fill((1, SIDE, SIDE, 1), tf.constant(1, tf.uint8))
         return ids, tf.nn.conv2d(features, whole, 1, "VALID")
 
     def bfloat16():
         return floor()[0], tf.nn.conv2d(tf.cast(features, tf.bfloat16), half, 1, "VALID")
 
-    return {"floor": floor, **ways, "floor, bfloat16": bfloat16}
+    return {
+        "floor": floor,
+        "ours": head(classes, ratio),
+        "ours, compiled": head(classes, ratio, compiled=True),
+        "floor, bfloat16": bfloat16,
+    }
 
 
 def medians(functions, runs):
@@ -85,7 +94,8 @@ def medians(functions, runs):
 
 def memory(name, classes, height, width):
     """Peak in MiB above what the process held before; runs in a process of its own."""
-    graph = tf.function(heads(classes, 16, (height, width))[name], autograph=False)
+    network = head(classes, 16, (height, width), "compiled" in name)
+    graph = tf.function(network, autograph=False)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(5):
         graph().numpy()
@@ -108,9 +118,7 @@ def main():
         mib[row] = {"all scores": classes * height * width * 4 / 2**20}
         for name in ("ours", "ours, compiled"):
             words = ["--memory", name, *map(str, (classes, height, width))]
-            command = [sys.executable, __file__, *words]
-            printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            mib[row][name] = float(printed.splitlines()[-1])
+            mib[row][name] = float(printed_by("decoder", *words))
         print(f"{row:28}", ", ".join(f"{name} {value:.0f} MiB" for name, value in mib[row].items()))
     found = {}
     for classes in (21, 150):

@@ -1,4 +1,4 @@
-"""The picture of the README, the tables: `python research/benchmarks/figure.py`.
+"""The picture of the README, the tables: `python -m research.benchmarks.figure`.
 
 Reads from results/ what speed.py, training_peers.py and training_step.py wrote, draws
 results/speed.png and prints the tables.
@@ -9,7 +9,8 @@ import pathlib
 import statistics
 
 from matplotlib.figure import Figure
-from speed import table
+
+from research.benchmarks.speed import table
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 

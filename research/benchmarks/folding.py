@@ -1,4 +1,4 @@
-"""What `export.fold` saves: `python research/benchmarks/folding.py [side]`.
+"""What `export.fold` saves: `python -m research.benchmarks.folding [side]`.
 
 Image to label map, each as one TensorFlow graph, interleaved, medians: the network with an argmax,
 and the folded network.
@@ -9,10 +9,10 @@ import sys
 import time
 
 import tensorflow as tf
-from machine import machine
 
 from keras_dup import export, models
 from keras_dup.data import Shapes
+from research.benchmarks.machine import machine
 
 NETWORKS = (("efficientnet_lite0", 16), ("resnet50", 32), ("resnet50", 16), ("xception65", 16))
 RUNS = 7

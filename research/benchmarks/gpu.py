@@ -1,6 +1,6 @@
 """On a GPU, through JAX: networks, their training steps and the head alone, beside torchvision's.
 
-    KERAS_BACKEND=jax python research/benchmarks/gpu.py [--size 513 513] [--batch 16] [--runs 20]
+    KERAS_BACKEND=jax python -m research.benchmarks.gpu [--size 513 513] [--batch 16] [--runs 20]
         [--backbones resnet50] [--networks "ours, stride 16" ...]
         [--parts inference training head torchvision] [--output FILE.json]
 
@@ -28,11 +28,10 @@ import math
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
-from machine import machine
+from research.benchmarks.machine import machine, printed_by
 
 NETWORKS = {  # decoder, output stride
     "ours, stride 32": ("dupsampling", 32),
@@ -170,11 +169,12 @@ def head(classes, policy, shape):
     import jax
     import keras
 
-    from keras_dup.export.folding import PackedLabels
+    from keras_dup import export, layers
 
-    given = keras.Input(shape[1:], dtype="bfloat16")
-    model = keras.Model(given, PackedLabels(classes, RATIO, dtype=policy)(given))
-    return forward(model, jax.random.normal(jax.random.key(0), shape, "bfloat16"))
+    features = keras.Input(shape[1:], dtype="bfloat16")
+    scores = layers.DUpsampling(classes, RATIO, dtype=policy)(features)
+    model = keras.Model(features, layers.AdaptiveTemperatureSoftmax()(scores))
+    return forward(export.fold(model), jax.random.normal(jax.random.key(0), shape, "bfloat16"))
 
 
 def torchvision(train, arguments):
@@ -223,9 +223,7 @@ def peer(arguments):
     if missing:
         print(f"torchvision's rows are left out: {' and '.join(missing)} not installed")
         return []
-    command = [sys.executable, *sys.argv, "--torch"]
-    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(printed.splitlines()[-1])
+    return json.loads(printed_by("gpu", *sys.argv[1:], "--torch"))
 
 
 def ours(arguments):

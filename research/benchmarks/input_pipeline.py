@@ -1,4 +1,4 @@
-"""Pictures per second into training: `python research/benchmarks/input_pipeline.py`.
+"""Pictures per second into training: `python -m research.benchmarks.input_pipeline`.
 
 Ours (`keras_dup.data.train_batches`) beside keras-cv 0.9 (extra `peers`): `JitteredResize` (scale,
 crop, pad) and `RandomFlip`, mapped over pictures and over batches padded to one size, on what
@@ -15,18 +15,16 @@ $KERAS_DUP_DATA; without that, the built-in shapes.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from machine import machine
 from PIL import Image
 
 from keras_dup.data import VOID, Cached, Folder, Shapes, train_batches
+from research.benchmarks.machine import machine, printed_by
 
 CROPS = ((240, 320), (257, 257), (513, 513))
 BATCH, PICTURES, ROUNDS, SECONDS = 8, 100, 5, 1.0
@@ -41,11 +39,8 @@ def main():
     cores = sorted(os.sched_getaffinity(0))
     rows = []
     for count in sorted({1, min(2, len(cores))}):
-        command = [sys.executable, __file__, "--cores", *map(str, cores[-count:])]
-        done = subprocess.run(
-            [*command, "--data", *arguments.data], stdout=subprocess.PIPE, text=True, check=True
-        )
-        rows += json.loads(done.stdout.splitlines()[-1])
+        words = ["--cores", *cores[-count:], "--data", *arguments.data]
+        rows += json.loads(printed_by("input_pipeline", *words))
     print(json.dumps({**machine("keras-cv"), "batch": BATCH, "rows": rows}))
     print(table(rows))
 

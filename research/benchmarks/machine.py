@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 
 PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "pillow")
 
@@ -19,6 +20,13 @@ def machine(*packages):
         "commit": _git("rev-parse", "--short", "HEAD")
         + ("+" if _git("status", "--porcelain", "--untracked-files=no") else ""),
     }
+
+
+def printed_by(name, *arguments):
+    """The last line that a benchmark prints in a process of its own."""
+    command = [sys.executable, "-m", f"research.benchmarks.{name}", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 def _model():

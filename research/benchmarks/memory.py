@@ -1,4 +1,4 @@
-"""Memory of predictions: `python research/benchmarks/memory.py [predictions] [side]`.
+"""Memory of predictions: `python -m research.benchmarks.memory [predictions] [side]`.
 
 Prints the resident memory of the process along 1000 predictions on images of many sizes, by the
 Keras model, its SavedModel and its LiteRT file, then the peak for one image of 4096 x 4096 pixels
@@ -12,11 +12,11 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from machine import machine
 
 from keras_dup import export, inference, models
 from keras_dup.data import Shapes
-from keras_dup.export import mobile
+from research import interpreter
+from research.benchmarks.machine import machine
 
 SIZES = [(96 + 16 * i, 128 + 8 * j) for i in range(4) for j in range(4)]
 
@@ -42,11 +42,11 @@ def main():
         served = export.saved_model(model, f"{folder}/served", verbose=False)
         export.litert(model, f"{folder}/m.tflite", input_size=None, verbose=False)
         serve = tf.saved_model.load(served["path"]).signatures["serve_uint8"]
-        runner = mobile.interpreter()(f"{folder}/m.tflite")
+        run = interpreter.load(f"{folder}/m.tflite")
         ways = {
             "predict": lambda image: inference.predict(model, image),
             "SavedModel": lambda image: serve(image=tf.constant(image[None])),
-            "LiteRT": lambda image: mobile.answer(runner, image[None]),
+            "LiteRT": lambda image: run(image[None]),
         }
         for name, predict in ways.items():
             held = []

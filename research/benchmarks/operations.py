@@ -1,4 +1,4 @@
-"""Where the time of a network goes: `python research/benchmarks/operations.py "ours, stride 32"`.
+"""Where the time of a network goes: `python -m research.benchmarks.operations "ours, stride 32"`.
 
 One line a kind of operation, as TensorFlow runs it after fusing: how often, the sum of the times
 (several may run at once), and of convolutions the billions of multiply-adds a second. Names as in
@@ -11,21 +11,21 @@ import math
 import statistics
 
 import tensorflow as tf
-from machine import machine
-from networks import networks
 from tensorflow.python.framework import convert_to_constants
 
 from keras_dup.data import Shapes
+from research.benchmarks.machine import machine
+from research.benchmarks.networks import networks
 
 LARGEST = 8  # operations that are listed by name
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", choices=networks(()), metavar="NETWORK")
     parser.add_argument("--size", type=int, nargs=2, default=[512, 512])
     parser.add_argument("--runs", type=int, default=9)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     image = tf.cast(Shapes(1, arguments.size).image(0)[None], tf.float32)
     network = networks(arguments.size)[arguments.network]()
     function = tf.function(network, autograph=False).get_concrete_function(image)

@@ -1,7 +1,7 @@
 """Fits projections to label maps of the size of well-known data sets: time and peak memory.
 
     KERAS_DUP_DATA=/where/the/data/lie \
-        python research/benchmarks/scale.py cityscapes ade20k coco_stuff
+        python -m research.benchmarks.scale cityscapes ade20k coco_stuff
 
 The data sets themselves are not needed: their label maps are drawn, each from VOC 2012 label maps
 that are scaled, mirrored, shifted, laid side by side and given other classes at random, so that
@@ -18,11 +18,10 @@ import resource
 import time
 
 import numpy as np
-from machine import machine
 
 from keras_dup import projection
 from keras_dup.data import LabelMaps
-from keras_dup.projection import pca
+from research.benchmarks.machine import machine
 
 # label maps, height, width, classes
 DATA_SETS = {
@@ -117,7 +116,6 @@ def run(name, arguments):
                 "seconds_solving": round(solved - counted, 1),
                 "peak_mib": memory(resource.RUSAGE_SELF),
                 "peak_mib_of_a_worker": memory(resource.RUSAGE_CHILDREN),
-                "tolerance": pca.TOLERANCE,
                 **machine(),
             }
         ),

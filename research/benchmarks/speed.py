@@ -1,6 +1,6 @@
 """Image to label map: this package's networks, the vanilla decoder's, keras-hub's, keras-cv's.
 
-    python research/benchmarks/speed.py [--size 512 512] [--batch 1] [--runs 9]
+    python -m research.benchmarks.speed [--size 512 512] [--batch 1] [--runs 9]
         [--runtimes graph xla litert onnxruntime] [--only WORD ...] [--output FILE.json]
 
 The networks are those of networks.py, interleaved, medians. A runtime is TensorFlow's graph mode,
@@ -17,15 +17,14 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
-import sys
 import time
 
 import tensorflow as tf
-from machine import machine
-from networks import multiply_adds, networks
 
 from keras_dup.data import Shapes
+from research import interpreter
+from research.benchmarks.machine import machine, printed_by
+from research.benchmarks.networks import multiply_adds, networks
 
 SIDE = 2048  # of the matrices
 CORES = len(os.sched_getaffinity(0))
@@ -42,12 +41,10 @@ def xla(network, image):
 
 
 def litert(network, image):
-    from keras_dup.export import mobile
-
     concrete = tf.function(network, autograph=False).get_concrete_function(_spec(image))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
-    runner = mobile.interpreter()(model_content=converter.convert(), num_threads=CORES)
-    return lambda: mobile.answer(runner, image.numpy())
+    run = interpreter.load(content=converter.convert(), threads=CORES)
+    return lambda: run(image.numpy())
 
 
 def onnxruntime(network, image):
@@ -90,10 +87,8 @@ def interleaved(functions, runs):
 
 def memory(name, arguments):
     """MiB of a network in a process of its own."""
-    size, batch = map(str, arguments.size), str(arguments.batch)
-    command = [sys.executable, __file__, "--size", *size, "--batch", batch, "--peak", name]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return float(printed.splitlines()[-1])
+    words = ["--size", *arguments.size, "--batch", arguments.batch, "--peak", name]
+    return float(printed_by("speed", *words))
 
 
 def peak(network, image):

@@ -1,6 +1,6 @@
 """Time and memory of a training step beside the peers.
 
-    python research/benchmarks/training_peers.py [--size 512 512] [--batch 2] [--repeats 3]
+    python -m research.benchmarks.training_peers [--size 512 512] [--batch 2] [--repeats 3]
         [--only WORD ...] [--output FILE.json]
 
 Forward, backward and SGD with momentum, cross-entropy of every pixel, 21 classes, ResNet-50 with
@@ -14,11 +14,9 @@ import json
 import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
-from machine import machine
+from research.benchmarks.machine import machine, printed_by
 
 STEPS = 5
 OURS = {"ours": "dupsampling", "vanilla": "bilinear"}
@@ -36,7 +34,8 @@ NETWORKS = (
 def compiled(name, size, batch):
     """A Keras model that takes (B, H, W, 3) and is trained on (B, H, W) class ids."""
     import keras
-    from networks import FEATURE, keras_cvs_model, keras_hubs_model
+
+    from research.benchmarks.networks import FEATURE, keras_cvs_model, keras_hubs_model
 
     who, level = name.replace(",", "").split()[0], name.split()[-1]
     if who in OURS:
@@ -98,15 +97,12 @@ def main():
     if arguments.step:
         print(json.dumps(step(arguments.step, arguments.size, arguments.batch)))
         return
-    size = [str(side) for side in arguments.size]
     names = [name for name in NETWORKS if any(word in name for word in arguments.only)]
     runs = {name: [] for name in names}
     for _ in range(arguments.repeats):
         for name, found in runs.items():
-            command = [sys.executable, __file__, "--size", *size, "--batch", str(arguments.batch)]
-            command += ["--step", name]
-            printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            found.append(json.loads(printed.splitlines()[-1]))
+            words = ["--size", *arguments.size, "--batch", arguments.batch, "--step", name]
+            found.append(json.loads(printed_by("training_peers", *words)))
     rows = {
         name: {key: statistics.median(run[key] for run in found) for key in found[0]}
         for name, found in runs.items()

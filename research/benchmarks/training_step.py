@@ -1,6 +1,6 @@
 """Time and memory of a training step, with the packed cross-entropy and with the plain one.
 
-    python research/benchmarks/training_step.py [--backbone NAME] [--classes 21 59 150]
+    python -m research.benchmarks.training_step [--backbone NAME] [--classes 21 59 150]
         [--sides 257 513] [--batch 2] [--repeats 3] [--output FILE.json]
 
 Every row runs in processes of its own, the two losses alternating; the time is the median of their
@@ -13,11 +13,9 @@ import json
 import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
-from machine import machine
+from research.benchmarks.machine import machine, printed_by
 
 STEPS = 6
 
@@ -60,10 +58,8 @@ def row(backbone, classes, side, batch, repeats):
     found = {True: [], False: []}
     for _ in range(repeats):
         for packed, runs in found.items():
-            arguments = [backbone, classes, side, batch, int(packed)]
-            command = [sys.executable, __file__, "--step", *map(str, arguments)]
-            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            runs.append(json.loads(printed.splitlines()[-1]))
+            words = ["--step", backbone, classes, side, batch, int(packed)]
+            runs.append(json.loads(printed_by("training_step", *words)))
     result = {"backbone": backbone, "classes": classes, "side": side, "batch": batch}
     for packed, runs in found.items():
         medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}

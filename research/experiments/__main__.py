@@ -36,7 +36,6 @@ def main(arguments=None):
             path = runs.train(arguments.table, row, seed)
             if path is None:
                 return  # interrupted
-            print(path)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import sys
 
 from keras_dup import training
 from keras_dup.training import read_log
-from keras_dup.whole import write_json
 from research.experiments import tables
+from research.files import write_json
 
 UNUSED = ("image_miou", "confusion")  # long parts of a report that no page shows
 
@@ -47,7 +47,6 @@ def train(table, row, seed):
     subprocess.run(here, check=True, cwd=tables.ROOT)
     if not (output / "report.json").exists():
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(result(output, words), path)
     return path
 

@@ -3,7 +3,6 @@
 import matplotlib.figure
 import numpy as np
 
-from keras_dup.whole import writing
 from research.page.probes import MEASURED_ON
 
 PANELS = {"loss": "loss", "val_miou": "val mIoU", "temperature": "T"}
@@ -30,8 +29,7 @@ def draw_logs(table, logs, path):
     axes[0].set_yscale("log")
     names = axes[min(1, len(panels) - 1)].get_legend_handles_labels()
     figure.legend(*names, loc="outside lower center", ncols=2, fontsize="small")
-    with writing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    figure.savefig(path, dpi=100)
 
 
 def draw_learning(changes, runs, path):
@@ -48,8 +46,7 @@ def draw_learning(changes, runs, path):
         axis.axhline(0, color="black", linewidth=0.8)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.25))
-    with writing(path) as temporary:
-        figure.savefig(temporary, dpi=100, bbox_inches="tight")
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def _draw_runs(axis, runs):

@@ -14,12 +14,13 @@ import os
 import pathlib
 
 import numpy as np
+from scipy import ndimage
 
 from keras_dup import evaluation, export, inference, models, training
-from keras_dup.export import mobile
 from keras_dup.training import datasets, provenance
-from keras_dup.whole import write_json
+from research import interpreter
 from research.experiments.tables import RESULTS, ROOT
+from research.files import write_json
 
 RECIPE = ROOT / "training/recipes/voc_animals_efficientnet_lite0.py"
 OURS = "voc_animals"
@@ -28,14 +29,17 @@ SIDE = 513
 
 def peer(path, enlarge):
     """The function image (H, W, 3) -> label map (H, W) of the .tflite file."""
-    runner = mobile.interpreter()(str(path), num_threads=1)
+    run = interpreter.load(path)
 
     def predict(image):
         height, width = image.shape[:2]
         scale = (SIDE - 1) / (max(height, width) - 1) if enlarge else 1
         size = [round((side - 1) * scale) + 1 for side in (height, width)]
-        padded = mobile.fit(inference.resized(image, *size).round(), (SIDE, SIDE))
-        ids = mobile.answer(runner, padded[None].astype("uint8"))[0]
+        zoom = size[0] / height, size[1] / width, 1
+        resized = ndimage.zoom(image.astype("float32"), zoom, order=1).round()  # corners aligned
+        padded = np.full((1, SIDE, SIDE, 3), 127, "uint8")
+        padded[0, : size[0], : size[1]] = resized
+        ids = run(padded)[0]
         rows, columns = (
             np.minimum(np.arange(side) * scale + 0.5, SIDE - 1).astype(int)
             for side in (height, width)

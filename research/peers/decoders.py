@@ -10,7 +10,7 @@ stride 4. The first needs the extra `hub`, the second `peers`. Both return a mod
 
 import keras
 
-from keras_dup import backbones, pretrained
+from keras_dup import models
 from keras_dup.layers import Crop, EdgePadding
 from keras_dup.training import find_weights
 
@@ -46,10 +46,7 @@ def keras_cv(recipe, projection=None):
     if recipe.output_stride != 32:
         raise ValueError(f"output_stride={recipe.output_stride}; keras-cv's DeepLabV3+ has 32")
     encoder = _encoder(recipe)
-    encoder.pyramid_level_inputs = {
-        level: next(layer.name for layer in encoder.layers if layer.output is x)
-        for level, x in zip(("P2", "P5"), encoder.output, strict=True)
-    }
+    encoder.pyramid_level_inputs = {"P2": "low", "P5": "last"}
     # its own head, but for the softmax inside the last convolution
     head = [
         keras.layers.Conv2D(256, 1, use_bias=False),
@@ -64,15 +61,28 @@ def keras_cv(recipe, projection=None):
 
 
 def _encoder(recipe):
-    """Image -> (the low-level feature, the last feature)."""
+    """Image -> (the low-level feature, the last feature), its sides made whole strides first."""
+    model = models.build(
+        recipe.backbone,
+        recipe.num_classes,
+        recipe.output_stride,
+        recipe.low_level_features,
+        decoder="bilinear",
+        weights=find_weights(recipe),
+    )
+    (name,) = recipe.low_level_features
+    features = (
+        model.get_layer(f"fuse_{name}_projection_conv").input,
+        model.get_layer("aspp_mean").input,
+    )
     image = keras.Input((None, None, 3), name="image")
     padded = EdgePadding(recipe.output_stride, name="padding")(image)  # the levels fit no others
-    features = getattr(backbones, recipe.backbone)(padded, recipe.output_stride)
-    (name,) = recipe.low_level_features
-    encoder = keras.Model(image, [features[name], features["last"]])
-    if weights := find_weights(recipe):
-        pretrained.load_weights(encoder, recipe.backbone, weights)
-    return encoder
+    features = keras.Model(model.input, features)(padded)
+    levels = [
+        keras.layers.Identity(name=level)(x)
+        for level, x in zip(("low", "last"), features, strict=True)
+    ]
+    return keras.Model(image, levels)
 
 
 def _network(image, scores):

@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from keras_dup import evaluation, models
 from keras_dup.training import datasets, predictor, provenance
-from keras_dup.whole import write_json
 from research.experiments import tables
 from research.experiments.runs import finished_run, recipe_of
+from research.files import write_json
 
 DRAWS = 2000
 BOUNDS = 2.5, 97.5  # percentiles
@@ -154,7 +154,6 @@ def main(arguments=None):
     }
     path = tables.RESULTS / table / ("bootstrap.json" if on == "val" else f"bootstrap_{on}.json")
     write_json(result, path)
-    print(path)
 
 
 if __name__ == "__main__":

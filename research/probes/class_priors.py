@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from keras_dup import evaluation, models
 from keras_dup.training import datasets, provenance
-from keras_dup.whole import write_json
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
+from research.files import write_json
 from research.probes.one_class import shares
 
 TAUS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -57,7 +57,6 @@ def main(arguments=None):
     result["shares"] = {"train": priors.tolist(), "val": shares(val).tolist()}
     path = tables.RESULTS / arguments.table / "priors.json"
     write_json({**result, "rows": found, "run": provenance()}, path)
-    print(path)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from keras_dup import models
 from keras_dup.training import datasets, find_weights, provenance
-from keras_dup.whole import write_json
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
+from research.files import write_json
 
 TRAIN = 400  # images
 RIDGE = 100.0  # of features of variance 1
@@ -66,7 +66,6 @@ def main(arguments=None):
             print(f"{row} {seed}: {found[-1]['r2']:.3f}", flush=True)
     path = tables.RESULTS / arguments.table / "probe.json"
     write_json({"command": command, "rows": found, "run": provenance()}, path)
-    print(path)
 
 
 if __name__ == "__main__":

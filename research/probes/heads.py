@@ -21,9 +21,9 @@ from tqdm import tqdm
 from keras_dup import evaluation, models, projection
 from keras_dup.data import VOID
 from keras_dup.training import datasets, provenance
-from keras_dup.whole import write_json
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
+from research.files import write_json
 
 TRAIN = 400  # images
 CHANNELS = 64  # of W
@@ -176,7 +176,6 @@ def measure_each(arguments, path, keys, heads, probe, count, **facts):
             print(*found[head].values(), flush=True)
             rows = [found[head] for head in heads if head in found]
             write_json(facts | {"rows": rows, "run": provenance()}, path)
-    print(path)
 
 
 def main(arguments=None):

@@ -12,9 +12,9 @@ import numpy as np
 
 from keras_dup import evaluation, models, projection
 from keras_dup.training import datasets, predictor, provenance
-from keras_dup.whole import write_json
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
+from research.files import write_json
 
 FILLED = (0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -82,7 +82,6 @@ def main(arguments=None):
     result["shares"] = {"train": shares(train)[k], "val": shares(val)[k]}
     path = tables.RESULTS / arguments.table / f"class_{arguments.class_name}.json"
     write_json({**result, "rows": found, "run": provenance()}, path)
-    print(path)
 
 
 def _network(run, val):

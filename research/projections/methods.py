@@ -19,7 +19,6 @@ from functools import partial
 import numpy as np
 
 from keras_dup import data, projection
-from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
 
 CHUNK = 512
 
@@ -58,8 +57,7 @@ def main():
         start = time.perf_counter()
         fitted = METHODS[method](counts, *shape, arguments.channels)
         seconds = time.perf_counter() - start
-        windows = count_with_void(fitted, val)
-        miou = 100 * np.nanmean(ious_by_channels(fitted, windows, [arguments.channels]))
+        miou = 100 * projection.reconstruction_miou(fitted, val)
         errors = f"{error(fitted, counts):12.4f}{miou:10.3f} %{constant_error(fitted):12.2g}"
         print(f"{method:16}{seconds:9.1f}{errors}", flush=True)
 

@@ -3,20 +3,28 @@
 import importlib.util
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 
 import pytest
 
-FOLDER = pathlib.Path(__file__).parents[2] / "research" / "benchmarks"
+from research.benchmarks import gpu
 
 
 def rows(tmp_path, *arguments):
     """{(part, name): row} of a run of two images of 33 x 33, twice."""
     output = tmp_path / "gpu.json"
-    command = [sys.executable, FOLDER / "gpu.py", "--size", "33", "33", "--batch", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "research.benchmarks.gpu",
+        "--size",
+        "33",
+        "33",
+        "--batch",
+        "2",
+    ]
     command += ["--runs", "2", "--output", output, *arguments]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run(command, env=environment, check=True)
@@ -43,9 +51,6 @@ def test_the_heads_are_shares_of_the_product_and_of_the_copy(tmp_path):
 
 
 def test_without_torch_its_rows_are_left_out(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(FOLDER)
-    import gpu
-
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert gpu.peer(None) == []
     assert "left out: torch and torchvision not installed" in capsys.readouterr().out

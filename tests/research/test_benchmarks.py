@@ -2,27 +2,19 @@
 
 import json
 import pathlib
-import subprocess
-import sys
+import re
 
 import keras
-import pytest
 import tensorflow as tf
 
 from keras_dup import flops
+from research import benchmarks
+from research.benchmarks import networks, operations, speed
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "research" / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    """The scripts import each other by name, as a script's folder is on the path."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-
 def test_multiply_adds_of_a_graph_are_those_of_its_layers():
-    import networks
-
     image = keras.Input((16, 24, 3))
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(image)
     x = keras.layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(x)
@@ -33,8 +25,6 @@ def test_multiply_adds_of_a_graph_are_those_of_its_layers():
 
 
 def test_the_table_has_ratios_rates_and_what_failed():
-    import speed
-
     results = {
         "batch": 2,
         "multiply_adds": {"a": 1e9, "b": 4e9},
@@ -56,10 +46,23 @@ def test_the_stored_results_are_what_the_figure_reads():
         assert {"machine", "cores", "versions", "commit"} <= set(results["machine"])
 
 
-@pytest.mark.slow
-def test_a_profile_lists_the_convolutions_first():
-    words = ["ours, efficientnet_lite0, 16", "--size", "64", "64", "--runs", "1"]
-    command = [sys.executable, str(BENCHMARKS / "operations.py"), *words]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert lines[0].startswith("ours, efficientnet_lite0, 16: ")
+def test_a_profile_lists_the_convolutions_first(monkeypatch, capsys):
+    def small(size):
+        image = keras.Input((None, None, 3))
+        model = keras.Model(image, keras.layers.Conv2D(8, 3, activation="relu")(image))
+        return {"small": lambda: model}
+
+    monkeypatch.setattr(operations, "networks", small)
+    operations.main(["small", "--size", "64", "64", "--runs", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("small: ")
     assert any("Conv2D" in line and " G/s " in line for line in lines)
+
+
+def test_every_benchmark_that_a_page_names_is_there():
+    names = {path.stem for path in BENCHMARKS.glob("*.py")}
+    page = (BENCHMARKS / "RESULTS.md").read_text()
+    named = set(re.findall(r"research\.benchmarks\.(\w+)", page + benchmarks.__doc__))
+    listed = set(re.findall(r"^    (\w+)  ", benchmarks.__doc__, re.M))
+    assert len(named) > 5 and named - {"NAME"} <= names
+    assert listed == names - {"__init__", "machine", "networks"}
