@@ -1,9 +1,14 @@
 """Label maps as pictures: colours, overlays, differences, grids of them, a legend. With Pillow."""
 
+import contextlib
+import functools
+import importlib.util
+import pathlib
 import textwrap
+import unicodedata
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from keras_dup.label_maps import VOID, palette
 from keras_dup.whole import writing
@@ -136,17 +141,16 @@ def confusion(counts, class_names, side=24):
     """
     counts = np.asarray(counts, float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    names = [_written(f"{name} {k}", str(k)) for k, name in enumerate(class_names)]
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    left = 2 * MARGIN + max(
-        int(pen.textlength(f"{name} {k}")) for k, name in enumerate(class_names)
-    )
+    left = 2 * MARGIN + max(int(pen.textlength(text, font)) for text, font in names)
     top = 40
     size = (left + side * len(counts) + MARGIN, top + side * len(counts) + MARGIN)
     picture = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(picture)
     pen.text((left, MARGIN), "prediction, share of the true class in %", fill="black")
-    for k, name in enumerate(class_names):
-        pen.text((MARGIN, top + k * side + 6), f"{name} {k}", fill="black")
+    for k, (text, font) in enumerate(names):
+        pen.text((MARGIN, top + k * side + 6), text, fill="black", font=font)
         pen.text((left + k * side + 6, top - 16), str(k), fill="black")
     for row, column in np.ndindex(*shares.shape):
         share = shares[row, column]
@@ -160,19 +164,57 @@ def confusion(counts, class_names, side=24):
 
 
 def legend(class_names, width, ids=None):
-    """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image."""
+    """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image.
+
+    A name that no font here can draw is written as its id, and a last line says so.
+    """
     ids = range(len(class_names)) if ids is None else ids
+    names = [_written(class_names[k], str(k)) for k in ids]
     places, x, y = [], MARGIN, 0
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    for k in ids:
-        length = 18 + int(pen.textlength(class_names[k])) + 12
+    for text, font in names:
+        length = 18 + int(pen.textlength(text, font)) + 12
         if x + length > width:
             x, y = MARGIN, y + 18
         places.append((x, y))
         x += length
-    strip = Image.new("RGB", (width, y + 22), "white")
+    replaced = any(text != class_names[k] for k, (text, _) in zip(ids, names, strict=True))
+    strip = Image.new("RGB", (width, y + (40 if replaced else 22)), "white")
     pen = ImageDraw.Draw(strip)
-    for (x, y), k in zip(places, ids, strict=True):
+    for (x, y), k, (text, font) in zip(places, ids, names, strict=True):
         pen.rectangle((x, y + 3, x + 12, y + 15), fill=tuple(palette()[k].tolist()))
-        pen.text((x + 18, y + 3), class_names[k], fill="black")
+        pen.text((x + 18, y + 3), text, fill="black", font=font)
+    if replaced:
+        pen.text((MARGIN, y + 21), "ids: no font for the names", fill="black")
     return strip
+
+
+def _written(name, otherwise):
+    """(text, font): the name and the first font that can draw it, else `otherwise`."""
+    name = unicodedata.normalize("NFC", name)
+    for font in _fonts():
+        if not {_glyph(font, letter) for letter in name} & {None, _glyph(font, "\uffff")}:
+            return name, font
+    return otherwise, _fonts()[0]
+
+
+@functools.cache
+def _fonts():
+    """Pillow's own font, and Matplotlib's where it is installed, which knows more letters."""
+    fonts = [ImageFont.load_default()]
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib:
+        path = pathlib.Path(matplotlib.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+        with contextlib.suppress(OSError, ImportError):
+            fonts.append(ImageFont.truetype(str(path), 10))
+    return fonts
+
+
+@functools.lru_cache(4096)
+def _glyph(font, letter):
+    """What a letter looks like, as something to compare; None where the font raises."""
+    try:
+        mask = font.getmask(letter)
+    except (UnicodeError, OSError):
+        return None
+    return mask.size, bytes(mask)

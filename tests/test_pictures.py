@@ -1,6 +1,7 @@
 """Pictures of label maps."""
 
 import numpy as np
+import pytest
 
 from keras_dup import pictures
 from keras_dup.data import Shapes
@@ -46,3 +47,19 @@ def test_a_comparison_has_image_truth_prediction_and_difference_in_a_row():
             np.testing.assert_array_equal(drawn[top : top + 32, left : left + 40], picture)
     alone = pictures.comparison(dataset, width=40)
     assert alone.width == 2 * (40 + pictures.MARGIN) + pictures.MARGIN
+
+
+@pytest.mark.parametrize("name", ["猫", "chaussée", "дорога", "ok 猫", "\U0001f600"])
+@pytest.mark.parametrize("matplotlib", [True, False])
+def test_names_are_drawn_or_written_as_ids_and_never_as_boxes(name, matplotlib, monkeypatch):
+    fonts = pictures._fonts() if matplotlib else pictures._fonts()[:1]
+    monkeypatch.setattr(pictures, "_fonts", lambda: fonts)
+    text, font = pictures._written(name, "1")
+    box = bytes(font.getmask("\uffff"))
+    assert all(bytes(font.getmask(letter)) != box for letter in text)
+    assert text == (name if matplotlib and name[0] in "cд\U0001f600" else "1")
+    plain, drawn = (pictures.legend(["a", other], 200) for other in ("1", name))
+    assert drawn.height - plain.height == (18 if text == "1" else 0)  # the line that says so
+    if text == "1":
+        np.testing.assert_array_equal(np.asarray(drawn)[:22], np.asarray(plain))
+    assert pictures.confusion([[1, 0], [0, 1]], ["a", name]).width > 48

@@ -1,7 +1,10 @@
-"""`keras-dup flops`: what a network costs."""
+"""`keras-dup flops`: multiply-adds and parameters of a network."""
+
+__all__ = ["add"]
 
 
 def add(commands):
+    """Adds the command's parser."""
     flops = commands.add_parser("flops", help="multiply-adds and parameters of a network, by part")
     flops.set_defaults(run=_run)
     flops.add_argument("--paper", action="store_true", help="the figures of the paper's tables")
@@ -38,10 +41,10 @@ def _run(arguments):
 
 
 def _paper():
-    """Every FLOPS figure of the paper next to ours, in its units."""
+    """Prints every FLOPS figure of the paper next to ours, in its units."""
     from keras_dup import flops, models, presets
 
-    print(f"{'decoder, 2 operations a multiply-add':45} {'paper':>9} {'ours':>9}")
+    print(f"{'decoder, 2 operations per multiply-add':45} {'paper':>9} {'ours':>9}")
     for name, row in presets.PRESETS.items():
         if row["decoder_billions"]:
             model = models.build(preset=name, projection="random")

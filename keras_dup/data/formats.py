@@ -144,8 +144,9 @@ the last column says, *refused* means an error that names the file.
 - An image or a mask may have 178,956,970 pixels. Larger ones are refused by their header, before
   anything is decoded. `--max-pixels N`, or `keras_dup.data.allow_pixels(N)`, changes the limit.
 - The checksums of a PNG mask are checked: one wrong bit would be another class.
-- `serve_encoded` of an exported SavedModel decodes with TensorFlow: JPEG, PNG, GIF and BMP without
-  a palette, as stored, without EXIF. Other files are answered with an error for that file.
+- `serve_encoded` of an exported SavedModel decodes with TensorFlow: JPEG, PNG, BMP and GIF, with
+  the same result. A BMP with a palette, a GIF with transparency and all other files are answered
+  with an error for that file.
 """
 _PARTS = {
     "## Image files\n\nThey become RGB, uint8, 0..255.": ("mode", IMAGES),

@@ -10,6 +10,8 @@ from keras_dup.data.builders import contract
 from keras_dup.data.masks import decode_ids
 from keras_dup.label_maps import VOID, check_ids
 
+__all__ = ["Ade20k", "read_ade20k"]
+
 
 class Ade20k(contract.SegmentationBuilder):
     """ADE20K, the 150 classes of the scene parsing challenge (Zhou et al. 2017).

@@ -8,6 +8,8 @@ from keras_dup.data.builders import contract
 from keras_dup.data.folder import Folder
 from keras_dup.data.masks import read_label_map
 
+__all__ = ["UNLABELLED", "Camvid"]
+
 UNLABELLED = 11
 
 

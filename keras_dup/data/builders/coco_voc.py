@@ -12,6 +12,8 @@ from keras_dup.data import classes
 from keras_dup.data.builders import contract
 from keras_dup.label_maps import VOID
 
+__all__ = ["MIN_PIXELS", "CocoVoc", "draw"]
+
 MIN_PIXELS = 1000
 
 

@@ -10,6 +10,17 @@ from keras_dup.data.masks import encode_ids
 from keras_dup.label_maps import VOID, check_ids
 from keras_dup.lists import read_lines
 
+__all__ = [
+    "SegmentationBuilder",
+    "example",
+    "existing",
+    "files",
+    "find",
+    "manual_dir",
+    "read_names",
+    "unpacked",
+]
+
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A tfds builder of {"image": (H, W, 3), "segmentation_mask": (H, W, 1)}, uint8, void 255.

@@ -9,6 +9,8 @@ from keras_dup.data import classes
 from keras_dup.data.builders import contract
 from keras_dup.data.builders.voc2012 import read_mat
 
+__all__ = ["CATEGORIES", "PascalContext", "read_context"]
+
 CATEGORIES = 459
 
 

@@ -11,6 +11,8 @@ from keras_dup.data.builders import contract
 from keras_dup.data.masks import read_label_map
 from keras_dup.label_maps import check_ids
 
+__all__ = ["Voc2012", "read_mat", "read_sbd", "read_voc"]
+
 
 class Voc2012(contract.SegmentationBuilder):
     """PASCAL VOC 2012: train, val, trainval, and trainaug with SBD (Hariharan et al. 2011).
