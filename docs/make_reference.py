@@ -13,18 +13,15 @@ import keras_dup
 FOLDER = pathlib.Path(__file__).parent
 HEAD = """# All names
 
-What is not listed here may change in any version.
-
-| name | |
-|---|---|
+These names stay. What is not listed here may change in any version.
 """
 
 
 def first_sentence(value):
-    """The first line of a docstring without its full stop; of plain data what type it is."""
+    """The first line of a docstring; of plain data what type it is."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
-        return f"data, a {type(value).__name__}"
-    return inspect.getdoc(value).splitlines()[0].rstrip(".").replace("|", "\\|")
+        return f"data ({type(value).__name__})."
+    return inspect.getdoc(value).splitlines()[0]
 
 
 def public_names():
@@ -44,12 +41,13 @@ def defined_at(module, name):
 
 
 def write_list():
-    rows = []
+    lines = [HEAD]
     for module_name, module, names in public_names():
+        lines.append(f"\n## keras_dup.{module_name}\n\n")
         for name, anchor in names.items():
             link = f"[`keras_dup.{module_name}.{name}`](reference/{module_name}.md#{anchor})"
-            rows.append(f"| {link} | {first_sentence(getattr(module, name))} |\n")
-    (FOLDER / "reference.md").write_text(HEAD + "".join(rows))
+            lines.append(f"- {link}: {first_sentence(getattr(module, name))}\n")
+    (FOLDER / "reference.md").write_text("".join(lines))
 
 
 def on_config(config):
