@@ -36,24 +36,28 @@ def test_another_encoding_is_named_with_the_file(tmp_path, encoding, message):
         read_lines(tmp_path / "names.txt")
 
 
-def test_class_names_are_utf_8_in_and_out_under_every_locale(tmp_path):
+def test_names_of_classes_and_files_go_in_and_out_under_every_locale(tmp_path):
+    (tmp_path / "masks").mkdir()
+    for name in ("é", "b"):
+        data.save_label_map(tmp_path / f"masks/{name}.png", np.eye(16, dtype=np.uint8).repeat(3, 0))
+    write_lines(tmp_path / "classes.txt", ["chaussée", "b"])
+    write_lines(tmp_path / "names.txt", ["é"])
     code = (
-        "import sys, pathlib\n"
-        "from keras_dup import lists, models\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "lists.write_lines(folder / 'classes.txt', ['chauss\\xe9e', 'b'])\n"
-        "print(ascii(models.class_names(folder / 'x.keras')))"
+        "import sys\n"
+        "from keras_dup import cli, lists, models\n"
+        "lists.write_lines('again.txt', models.class_names('x.keras'))\n"
+        "cli.main(sys.argv[1:])"
     )
-    old = {
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | old, check=True)
-    assert done.stdout.strip() == r"['chauss\xe9e', 'b']"
-    assert (tmp_path / "classes.txt").read_bytes() == "chaussée\nb\n".encode()
+    fit = ["fit", "masks", "-o", "w.npz", "--num-classes", "2", "--ratio", "8", "--channels", "1"]
+    fit += ["--class-names", "classes.txt", "--names", "names.txt", "--val-names", "val.txt"]
+    write_lines(tmp_path / "val.txt", ["b"])
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *fit],
+        **{"capture_output": True, "text": True, "env": os.environ | old, "cwd": tmp_path},
+    )
+    assert "chauss\\xe9e" in done.stdout, done.stderr
+    assert (tmp_path / "again.txt").read_bytes() == "chaussée\nb\n".encode()
 
 
 def test_class_names_in_utf_16_are_read_beside_a_model(tmp_path):

@@ -8,6 +8,7 @@ from keras_dup.cli import outputs
 
 MODEL = "a .keras file, or 'voc_animals', which the package has"
 _LONGEST_NAME = 200  # characters of a class
+_LARGEST_SCALE = 16
 
 
 def add_inference(command):
@@ -108,9 +109,11 @@ def plan(arguments, writes, dataset=None, files=()):
     from keras_dup.data import listing
 
     reads, folders = [*files_read(arguments), *files], {}
-    for name, endings in (("images", listing.IMAGE_ENDINGS), ("masks", listing.MASK_ENDINGS)):
+    images, masks = listing.IMAGE_ENDINGS, listing.MASK_ENDINGS
+    endings = {"images": images, "val_images": images, "masks": masks, "val_masks": masks}
+    for name in endings:
         if getattr(arguments, name, None):
-            folders[getattr(arguments, name)] = endings
+            folders[getattr(arguments, name)] = endings[name]
     for name in ("image_files", "mask_files", "files"):
         reads += getattr(dataset, name, [])
     outputs.plan(writes, reads, folders)
@@ -128,8 +131,9 @@ def predictor(arguments):
     from keras_dup import inference
     from keras_dup.export.folding import fold
 
-    if min(arguments.scales) <= 0 or max(arguments.scales) > 16:
-        raise ValueError(f"--scales {max(arguments.scales):g}: more than 0 and at most 16")
+    for scale in arguments.scales:
+        if not 0 < scale <= _LARGEST_SCALE:
+            raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
     network, names = model(arguments)
     network = fold(network, "probabilities")  # nothing trains it from here on
     options = {"scales": arguments.scales, "flip": arguments.flip}

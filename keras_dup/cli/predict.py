@@ -31,6 +31,7 @@ def _run(arguments):
     output = Path(arguments.output)
     files = _images(arguments.images, output)
     planned = outputs.plan_results(files, output, _ENDINGS, options.files_read(arguments))
+    _check_present(path for _, paths in planned for path in paths)
     if arguments.skip_done:
         todo = [(file, paths) for file, paths in planned if not all(map(Path.exists, paths))]
         print(f"{len(planned) - len(todo)} of {len(planned)} images are done")
@@ -66,6 +67,13 @@ def _images(given, output):
     if len(results) == len(files):
         raise ValueError("all images are label maps and overlays that keras-dup predict wrote")
     return [file for file in files if file not in results]
+
+
+def _check_present(paths):
+    """Raises ValueError for a file at the place of a result that is none: a mask, for instance."""
+    for path in paths:
+        if path.exists() and not outputs.is_result(path):
+            raise ValueError(f"{path} is there and is no result of predict; give another -o")
 
 
 def _write(predict, names, file, label_map_path, overlay_path):

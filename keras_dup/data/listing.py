@@ -1,5 +1,6 @@
 """Which files of a folder are images and masks, and how they pair: by name, never by order."""
 
+import contextlib
 import os
 import unicodedata
 from collections import Counter
@@ -121,8 +122,9 @@ def _composed(name):
 
     Under a locale without UTF-8 Python holds a file name's bytes as surrogates.
     """
-    text = os.fsencode(name).decode("utf-8", "surrogateescape")
-    return unicodedata.normalize("NFC", text)
+    with contextlib.suppress(UnicodeEncodeError):  # of a list, not of a file
+        name = os.fsencode(name).decode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFC", name)
 
 
 def _files(folder, endings):

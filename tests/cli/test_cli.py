@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import cli, data, models, projection
-from keras_dup.cli import outputs
+from keras_dup.cli import options, outputs
 
 
 @pytest.fixture
@@ -144,6 +144,19 @@ def test_images_of_one_name_do_not_overwrite_each_other():
     planned = outputs.plan_results(files, "out", [".png"])
     names = [path.name for _, (path,) in planned]
     assert names == ["x.jpg.png", "a_x.png.png", "b_x.png.png", "y.png"]
+
+
+def test_scales_and_names_that_cannot_be_are_refused_before_any_work(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    predict = ["predict", "nothing", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    for scale in ("1e9", "0", "-1", "nan", "inf"):
+        with pytest.raises(SystemExit, match="--scales"):
+            cli.main([*predict, "--scales", "1", scale])
+    (tmp_path / "names.txt").write_text("x" * 10**6)
+    with pytest.raises(ValueError, match=r"names\.txt: a name of 1000000 characters"):
+        options.class_names(str(tmp_path / "names.txt"), 1)
+    with pytest.raises(SystemExit, match=r"max_pixels is at least 1"):
+        cli.main([*predict, "--max-pixels", "0"])
 
 
 def test_predict_names_what_is_missing(tmp_path):

@@ -103,6 +103,16 @@ def test_the_same_command_again_does_not_take_its_results_for_inputs(photos, cap
     refused("photos/out", output="photos/out")
 
 
+def test_files_that_are_no_results_are_not_replaced(photos):
+    data.save_label_map("masks.png", np.ones((4, 6)))
+    os.makedirs("masks")
+    os.rename("masks.png", "masks/b.png")
+    before = contents()
+    with pytest.raises(SystemExit, match=r"b\.png is there and is no result of predict"):
+        predict("photos", output="masks")
+    assert contents() == before
+
+
 def test_what_is_done_is_left_out_by_option(photos, capsys):
     predict("photos")
     os.remove("out/b_overlay.png")
