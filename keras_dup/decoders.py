@@ -4,6 +4,8 @@ Functions on symbolic tensors; every layer is named by its position, since check
 names. Sizes and layers are read from the paper's FLOPs (Tables 2-4), see `keras_dup.flops`.
 """
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import layers
@@ -41,17 +43,66 @@ def aspp(x, output_stride):
     return convolution(x, 256, name="aspp_projection")
 
 
-def fuse(x, feature, name, filters, size=1):
-    """Merges one low-level feature into x (Eq. 8): -> (B, h, w, 256).
+@dataclasses.dataclass(frozen=True)
+class Fusion:
+    """Where low-level features meet the last feature, and in how many channels.
 
-    1x1 to `filters`, concatenation, two separable 3x3 to 256. Several features take one such block
-    each. With a `size` over 1 the feature has as many times the rows and columns of x, and the
-    first convolution is a size x size at this stride.
+    Args:
+        stride: 4, 8, 16, ...: features finer than it come down to it, and the last feature goes up
+            to it. None: every feature is fused at its own stride.
+        filters: of the two separable convolutions after each feature.
+        low_level_channels: of each feature before it is fused.
+        context_channels: of x before it goes up; None leaves it as it is.
+        downsample: how features come down, see `keras_dup.models.build`.
+        centred: x sits at the centres of windows, in place of their first pixels; features that
+            come down are then sampled there too.
     """
-    feature = convolution(feature, filters, size=size, name=f"fuse_{name}_projection")
-    x = layers.Concatenate(name=f"fuse_{name}_concat")([x, feature])
-    x = separable_convolution(x, 256, name=f"fuse_{name}_1")
-    return separable_convolution(x, 256, name=f"fuse_{name}_2")
+
+    stride: int | None = None
+    filters: int = 256
+    low_level_channels: int = LOW_LEVEL_CHANNELS
+    context_channels: int | None = None
+    downsample: str = "subsample"
+    centred: bool = False
+
+
+def fuse_features(x, low_level_features, stride, fusion):
+    """Merges low-level features into x, one after the other (Eq. 8).
+
+    Args:
+        x: (B, h, w, C) at `stride`.
+        low_level_features: list of (name, feature, stride of the feature), falling strides.
+        fusion: a `Fusion`.
+
+    Returns: (B, h', w', fusion.filters) and its stride; x where there are no features.
+    """
+    for name, feature, feature_stride in low_level_features:
+        meeting = min(stride, max(feature_stride, fusion.stride or feature_stride))
+        ratio, size = meeting // feature_stride, 1
+        if ratio > 1 and fusion.downsample == "convolution":
+            feature, size = EdgePadding(ratio, name=f"fuse_{name}_padding")(feature), ratio
+        elif ratio > 1:
+            start = ratio // 2 if fusion.centred else 0
+            feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
+        detail = convolution(
+            feature, fusion.low_level_channels, size=size, name=f"fuse_{name}_projection"
+        )
+        if meeting < stride:
+            like = feature if size == 1 else detail
+            x = _raised(x, stride // meeting, like, name, fusion.context_channels)
+            stride = meeting
+        x = layers.Concatenate(name=f"fuse_{name}_concat")([x, detail])
+        x = separable_convolution(x, fusion.filters, name=f"fuse_{name}_1")
+        x = separable_convolution(x, fusion.filters, name=f"fuse_{name}_2")
+    return x, stride
+
+
+def _raised(x, ratio, like, name, channels=None):
+    """x at the size of `like`, by bilinear interpolation, in `channels`."""
+    if channels:
+        x = convolution(x, channels, name=f"fuse_{name}_context")
+    x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
+    return Crop(name=f"fuse_{name}_crop")([x, like])
 
 
 def dupsampling_decoder(
@@ -60,42 +111,60 @@ def dupsampling_decoder(
     stride,
     upsampling,
     channels,
-    centred=False,
-    downsample="subsample",
-    low_level_channels=LOW_LEVEL_CHANNELS,
+    fusion=None,
     interpolated_scores=False,
+    coarse_scores=False,
 ):
-    """The paper's decoder (Fig. 2): low-level features come down to x, then DUpsampling.
+    """Low-level features are fused, a 1x1 convolution gives codes, and W makes windows of them.
+
+    The paper's decoder (Fig. 2) is the case in which the ratio of W and the stride of the fusion
+    are the stride of x.
 
     Args:
         x: the output of `aspp`, (B, h, w, 256), at `stride`.
         low_level_features: list of (name, feature, stride of the feature), fused in this order.
-        upsampling: the `DUpsampling` layer, of ratio `stride`.
-        channels: C~, what the last 1x1 convolution gives to `upsampling`.
-        centred: x is at the centres of windows (`keras_dup.backbones`), and so come the others.
-        downsample, low_level_channels: see `keras_dup.models.build`.
+        upsampling: the `DUpsampling` layer. Where the fused features are at a larger stride than
+            its ratio, their codes are interpolated to it.
+        channels: C~, the output of the last 1x1 convolution.
+        fusion: a `Fusion`; None fuses at `stride`.
         interpolated_scores: True adds class scores, interpolated in each window, to the output of
             the last convolution; for the weights see `start_as_bilinear`.
+        coarse_scores: True also gives the last convolution the class scores of x.
 
-    Returns: (B, h*stride, w*stride, num_classes), logits.
+    Returns: (B, h*stride, w*stride, num_classes) or up to a window less, logits.
     """
-    for name, feature, feature_stride in low_level_features:
-        ratio, size = stride // feature_stride, 1
-        if ratio > 1 and downsample == "convolution":
-            feature, size = EdgePadding(ratio, name=f"fuse_{name}_padding")(feature), ratio
-        elif ratio > 1:
-            start = ratio // 2 if centred else 0
-            feature = Subsampling(ratio, start, name=f"fuse_{name}_subsampling")(feature)
-        x = fuse(x, feature, name, low_level_channels, size)
+    fusion = fusion or Fusion(stride)
+    fused, fused_stride = fuse_features(x, low_level_features, stride, fusion)
+    if coarse_scores:
+        scores = _coarse_scores(x, upsampling.num_classes, stride // fused_stride, fused)
+        fused = layers.Concatenate(name="scores_concat")([fused, scores])
+    codes = _codes(fused, channels, upsampling.num_classes, interpolated_scores)
+    if fused_stride > upsampling.ratio:
+        ratio = fused_stride // upsampling.ratio
+        codes = BilinearUpsampling(ratio, name="compressed_upsampling")(codes)
+    return upsampling(codes)
+
+
+def _codes(x, channels, num_classes, interpolated_scores):
+    """The C~ channels that DUpsampling takes."""
     if not interpolated_scores:
-        return upsampling(layers.Conv2D(channels, 1, name="compressed")(x))
+        return layers.Conv2D(channels, 1, name="compressed")(x)
     edges = layers.Conv2D(channels, 1, kernel_initializer="zeros", name="compressed_edges")(x)
-    scores = layers.Conv2D(upsampling.num_classes, 1, use_bias=False, name="scores")(x)
+    scores = layers.Conv2D(num_classes, 1, use_bias=False, name="scores")(x)
     scores = BorderPadding(name="interpolation_padding")(scores)
     interpolation = layers.Conv2D(
         channels, 3, use_bias=False, trainable=False, name="interpolation"
     )
-    return upsampling(layers.Add(name="compressed")([edges, interpolation(scores)]))
+    return layers.Add(name="compressed")([edges, interpolation(scores)])
+
+
+def _coarse_scores(x, num_classes, ratio, like):
+    """Class scores of x, by bilinear interpolation at the size of `like`."""
+    scores = layers.Conv2D(num_classes, 1, name="scores_coarse")(x)
+    if ratio == 1:
+        return scores
+    scores = BilinearUpsampling(ratio, name="scores_upsampling")(scores)
+    return Crop(name="scores_crop")([scores, like])
 
 
 def start_as_nearest(model, projection, temperature):
@@ -145,22 +214,26 @@ def _compressed_windows(projection, shares):
     return np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
 
 
-def bilinear_decoder(x, low_level_features, stride, num_classes):
-    """DeepLabv3+'s decoder (Fig. 1): x goes up to the low-level feature, then bilinear.
+def bilinear_decoder(x, low_level_features, stride, num_classes, fusion=None, coarse_scores=False):
+    """Low-level features are fused, a 1x1 convolution gives class scores, and these go up.
 
-    Args: as in `dupsampling_decoder`; the features have falling strides.
+    DeepLabv3+'s decoder (Fig. 1) is the case in which every feature is fused at its own stride.
+
+    Args:
+        x, low_level_features, stride: as in `dupsampling_decoder`; falling strides.
+        num_classes: K.
+        fusion: a `Fusion`; None is DeepLabv3+'s.
+        coarse_scores: True adds the class scores of x, interpolated, to those of the fused
+            features: what the fusion adds is then a correction.
 
     Returns: (B, H', W', num_classes), logits, H' and W' at least the image's.
     """
-    for name, feature, feature_stride in low_level_features:
-        if feature_stride < stride:
-            ratio = stride // feature_stride
-            x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
-            x = Crop(name=f"fuse_{name}_crop")([x, feature])
-            stride = feature_stride
-        x = fuse(x, feature, name, LOW_LEVEL_CHANNELS)
-    scores = layers.Conv2D(num_classes, 1, name="scores")(x)
-    return BilinearUpsampling(stride, name="bilinear")(scores)
+    fused, fused_stride = fuse_features(x, low_level_features, stride, fusion or Fusion())
+    scores = layers.Conv2D(num_classes, 1, name="scores")(fused)
+    if coarse_scores:
+        coarse = _coarse_scores(x, num_classes, stride // fused_stride, fused)
+        scores = layers.Add(name="scores_sum")([scores, coarse])
+    return BilinearUpsampling(fused_stride, name="bilinear")(scores)
 
 
 def convolution(x, filters, *, size=1, name):

@@ -92,9 +92,8 @@ def _run(model, image, add, part=None):
 def _part(name):
     if name.startswith("aspp"):
         return "ASPP"
-    fusion = re.fullmatch(
-        r"fuse_(.+)_(\w*sampling|padding|crop|concat|projection_\w+|[12]_\w+wise\w*)", name
-    )
+    steps = r"\w*sampling|padding|crop|concat|(?:context|projection)_\w+|[12]_\w+wise\w*"
+    fusion = re.fullmatch(rf"fuse_(.+)_({steps})", name)
     if fusion:
         return f"fusion of {fusion[1]}"
     head = ("compressed", "interpolation", "dupsampling", "scores", "bilinear")

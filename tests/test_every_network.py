@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dup import backbones, models
+from keras_dup import _network, backbones, models
 from keras_dup.backbones import efficientnet_lite, mobilenet, resnet, xception
 
 SIZES = ((513, 513), (512, 512), (321, 481))
@@ -54,7 +54,7 @@ def fewer_units(monkeypatch):
 
 
 @pytest.mark.parametrize("decoder", models.DECODERS)
-@pytest.mark.parametrize("output_stride", models.OUTPUT_STRIDES)
+@pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
 @pytest.mark.parametrize("backbone", backbones.__all__)
 def test_every_network_builds_trains_and_exports(
     backbone, output_stride, decoder, request, tmp_path

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dup import models, presets, projection
+from keras_dup import _network, models, presets, projection
 
 SMALL = {"backbone": "efficientnet_lite0", "num_classes": 3, "low_level_features": ("b2u2c3",)}
 
@@ -27,7 +27,7 @@ def fitted(ratio=16, num_classes=3, channels=8):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", models.DECODERS)
-@pytest.mark.parametrize("output_stride", models.OUTPUT_STRIDES)
+@pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
 def test_a_model_gives_probabilities_at_any_size(output_stride, decoder):
     model = models.build("mobilenet_v2", 3, output_stride, decoder=decoder)
     for height, width in ((64, 48), (65, 37), (1, 7)):
@@ -50,7 +50,7 @@ def test_low_level_features_change_the_output_and_any_number_is_taken():
 
 
 @pytest.mark.parametrize("size", [(64, 96), (53, 81)])
-@pytest.mark.parametrize("downsample", models.DOWNSAMPLES)
+@pytest.mark.parametrize("downsample", _network.DOWNSAMPLES)
 def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
     model = models.build(**SMALL, downsample=downsample, low_level_channels=5)
     brought_down = model.get_layer("fuse_b2u2c3_projection_conv").output

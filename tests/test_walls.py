@@ -16,7 +16,7 @@ KERAS_IN_PROJECTION = {"autoencoder.py", "compression.py"}
 STAGES = {  # part of the flow -> the parts of the flow that it may import
     "projection": {"projection", "label_maps", "whole", "layers"},
     "layers": {"layers"},
-    "backbones": {"backbones", "layers", "keras_private"},
+    "backbones": {"backbones", "layers", "_keras_private"},
     "decoders": {"decoders", "layers", "backbones", "projection"},
 }
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import runpy
 
-from keras_dup import data, models
+from keras_dup import _network, data
 from keras_dup.training import upper_bound
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -114,9 +114,9 @@ class Recipe:
                 "fewer as train_count"
             )
         known_words = {
-            "decoder": models.DECODERS,
-            "downsample": models.DOWNSAMPLES,
-            "initializer": models.INITIALIZERS,
+            "decoder": _network.DECODERS,
+            "downsample": _network.DOWNSAMPLES,
+            "initializer": _network.INITIALIZERS,
         }
         for name, known in known_words.items():
             if getattr(self, name) not in known:

@@ -1,0 +1,205 @@
+"""What the arguments of `keras_dup.models.build` mean: defaults, checks and the encoder."""
+
+import types
+
+import keras
+
+from keras_dup import backbones, decoders
+from keras_dup.backbones import keras_model
+from keras_dup.layers import EdgePadding
+from keras_dup.presets import BACKBONES, PRESETS
+from keras_dup.projection import LabelProjection
+
+DECODERS = ("dupsampling", "bilinear")
+DOWNSAMPLES = ("subsample", "convolution")
+INITIALIZERS = ("glorot_uniform", "nearest")
+OUTPUT_STRIDES = (8, 16, 32)
+RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
+
+_DEFAULTS = {
+    "backbone": "xception65",
+    "num_classes": 21,
+    "output_stride": 16,
+    "decoder": "dupsampling",
+    "fusion_stride": None,
+    "ratio": None,
+    "downsample": "subsample",
+    "fusion_channels": 256,
+    "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
+    "context_channels": None,
+    "coarse_scores": False,
+    "initializer": "glorot_uniform",
+    "interpolated_scores": False,
+}
+_KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
+
+
+def resolve(preset, preprocessing, **arguments):
+    """Every argument of a network: as given, else the preset's, the backbone's or the default.
+
+    Returns: a namespace of `arguments`, with `backbone` a name or a `keras.Model`.
+
+    Raises:
+        ValueError: a value is unknown or out of its range.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"build: preset={preset!r}; it must be one of {', '.join(PRESETS)}")
+    given = {key: value for key, value in arguments.items() if value is not None}
+    row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
+    backbone = given.get("backbone", row.get("backbone", _DEFAULTS["backbone"]))
+    if backbone != row.get("backbone", backbone):
+        row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
+    known = _KERAS_MODEL if isinstance(backbone, keras.Model) else BACKBONES.get(backbone, {})
+    network = {**_DEFAULTS, **known, **row, **given, "backbone": backbone}
+    network = types.SimpleNamespace(**network)
+    _check(network, preprocessing)
+    return network
+
+
+def _check(network, preprocessing):
+    is_model = isinstance(network.backbone, keras.Model)
+    for name, known in (
+        ("backbone", (network.backbone,) if is_model else tuple(BACKBONES)),
+        ("output_stride", (*OUTPUT_STRIDES, None) if is_model else OUTPUT_STRIDES),
+        ("decoder", DECODERS),
+        ("fusion_stride", (*RATIOS, None)),
+        ("ratio", (*RATIOS, None)),
+        ("downsample", DOWNSAMPLES),
+        ("initializer", INITIALIZERS),
+    ):
+        value = getattr(network, name)
+        if value not in known:
+            known = tuple(one for one in known if one is not None)
+            raise ValueError(f"build: {name}={value!r}; it must be one of {known}")
+    for name, least in (
+        ("num_classes", 2),
+        ("low_level_channels", 1),
+        ("fusion_channels", 1),
+        ("context_channels", 1),
+    ):
+        value = getattr(network, name)
+        if value is not None and value < least:
+            raise ValueError(f"build: {name}={value}; it must be at least {least}")
+    if network.interpolated_scores and network.initializer == "nearest":
+        raise ValueError(
+            "build: interpolated_scores=True has a start of its own; leave initializer out"
+        )
+    if network.ratio and network.decoder != "dupsampling":
+        raise ValueError(f"build: ratio is of DUpsampling; decoder={network.decoder!r} has none")
+    if preprocessing is not None and not is_model:
+        raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
+
+
+def _set_strides(network, output_stride):
+    """Completes `output_stride`, `fusion_stride` and `ratio` of a network; checks their order."""
+    network.output_stride = output_stride
+    if network.decoder == "dupsampling":
+        network.fusion_stride = network.fusion_stride or output_stride
+        network.ratio = network.ratio or network.fusion_stride
+    strides = (network.ratio, network.fusion_stride, output_stride)
+    order = [stride for stride in strides if stride]
+    if order != sorted(order):
+        raise ValueError(
+            f"build: ratio={network.ratio}, fusion_stride={network.fusion_stride} and "
+            f"output_stride={output_stride}; none may be larger than the next"
+        )
+
+
+def is_centred(network):
+    """Is the last feature to be at the centres of the windows that W makes of it?
+
+    Only the project's own backbones can move it there.
+    """
+    own = isinstance(network.backbone, str)
+    strides = {network.output_stride, network.fusion_stride, network.ratio} - {None}
+    return own and network.decoder == "dupsampling" and len(strides) == 1
+
+
+def fusion(network):
+    """The `Fusion` of a network."""
+    return decoders.Fusion(
+        network.fusion_stride,
+        network.fusion_channels,
+        network.low_level_channels,
+        network.context_channels,
+        network.downsample,
+        is_centred(network),
+    )
+
+
+def start(network, projection):
+    """The function that sets the first weights of the DUpsampling decoder, or None."""
+    if network.interpolated_scores:
+        name, start = "interpolated_scores=True", decoders.start_as_bilinear
+    elif network.initializer == "nearest":
+        name, start = "initializer='nearest'", decoders.start_as_nearest
+    else:
+        return None
+    if not isinstance(projection, LabelProjection):
+        raise ValueError(f"build: {name} needs a LabelProjection as projection")
+    return start
+
+
+def channels(network, given, projection):
+    """C~: that of the projection where there is one."""
+    if projection is None:
+        return network.channels
+    if given not in (None, projection.channels):
+        raise ValueError(
+            f"build: channels={given}, but the projection has {projection.channels}; "
+            "leave channels out or fit a projection with as many"
+        )
+    return projection.channels
+
+
+def encode(network, preprocessing):
+    """Runs the backbone and completes the strides of `network`.
+
+    Returns: the image, {name: feature} and {name: stride}; "last" is the last feature.
+    """
+    if isinstance(network.backbone, keras.Model):
+        image, features, strides = _encode_by_model(network, preprocessing)
+        _set_strides(network, strides["last"])
+        return image, features, strides
+    _set_strides(network, network.output_stride)
+    image = keras.Input((None, None, 3), name="image")
+    backbone = getattr(backbones, network.backbone)
+    features = backbone(image, network.output_stride, is_centred(network))
+    names = network.low_level_features
+    unknown = [name for name in names if name not in features]
+    if unknown:
+        known = ", ".join(features)
+        raise ValueError(
+            f"build: {network.backbone} has no feature {unknown}; its features are {known}"
+        )
+    strides = _strides(image, {name: features[name] for name in names})
+    return image, features, {**strides, "last": network.output_stride}
+
+
+def _encode_by_model(network, preprocessing):
+    backbone = network.backbone
+    encoder, strides = keras_model.encoder(
+        backbone, network.low_level_features, network.output_stride
+    )
+    if strides["last"] not in OUTPUT_STRIDES:
+        raise ValueError(
+            f"build: the last feature of {backbone.name} is at stride {strides['last']}; it must "
+            f"be one of {OUTPUT_STRIDES}"
+        )
+    image = keras.Input(encoder.input_shape[1:], name="image")
+    x = image
+    if None in image.shape[1:3]:  # a model for one size has a multiple of its strides
+        x = EdgePadding(strides["last"], name="padding")(x)
+    if preprocessing is not None:
+        if isinstance(preprocessing, keras.layers.Layer):
+            keras_model.check_training(preprocessing)
+        x = preprocessing(x)
+    return image, encoder(x), strides
+
+
+def _strides(image, features):
+    if not features:
+        return {}
+    side = 64
+    shapes = keras.Model(image, features).compute_output_shape((1, side, side, 3))
+    return {name: side // shape[1] for name, shape in shapes.items()}
