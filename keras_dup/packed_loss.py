@@ -6,8 +6,6 @@ by window: scores, loss and gradient of some windows are computed at a time, and
 the gradient with respect to the features, C~ numbers a window.
 """
 
-import math
-
 from keras import ops
 
 from keras_dup.losses import over_replicas
@@ -23,13 +21,15 @@ def packed_crossentropy(loss, upsampling, softmax, labels, features):
         upsampling: the `DUpsampling` layer.
         softmax: the `AdaptiveTemperatureSoftmax` layer.
         labels: (B, H, W) class ids, H and W known.
-        features: (B, ceil(H/r), ceil(W/r), C~); B may be unknown.
+        features: (B, ceil(H/r), ceil(W/r), C~) or more of them; B may be unknown.
 
     Returns: a number, with gradients for features, T and, where `upsampling` is trainable, W and
         the mean.
     """
-    ratio, classes, pixels = upsampling.ratio, upsampling.num_classes, math.prod(labels.shape[1:])
+    ratio, classes, (height, width) = upsampling.ratio, upsampling.num_classes, labels.shape[1:]
+    pixels = height * width
     labels, valid = loss.valid(_packed(ops.cast(labels, "int32"), ratio))  # (B, h*w, r*r)
+    features = features[:, : -(-height // ratio), : -(-width // ratio)]
     features = ops.reshape(features, (-1, labels.shape[1], features.shape[-1]))
     head = [softmax.log_temperature, upsampling.kernel[0, 0], upsampling.bias]
     head = [ops.cast(variable, "float32") for variable in head]

@@ -12,6 +12,8 @@ def add(commands):
     flops.add_argument("--backbone")
     flops.add_argument("--num-classes", type=int)
     flops.add_argument("--output-stride", type=int)
+    flops.add_argument("--fusion-stride", type=int, help="where low-level features are fused")
+    flops.add_argument("--ratio", type=int, help="of DUpsampling; by default the fusion's stride")
     flops.add_argument("--low-level-features", nargs="*", metavar="NAME")
     flops.add_argument("--channels", type=int)
     flops.add_argument("--decoder")
@@ -27,7 +29,7 @@ def _run(arguments):
         _paper()
         return
     names = ("preset", "backbone", "num_classes", "output_stride", "low_level_features")
-    names = (*names, "channels", "decoder")
+    names = (*names, "channels", "decoder", "fusion_stride", "ratio")
     given = {name: getattr(arguments, name) for name in names}
     model = models.build(**given, projection="random")
     size = presets.PRESETS.get(arguments.preset, {}).get("input_size", (513, 513))

@@ -114,7 +114,7 @@ def _completed(recipe, given):
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
         known["backbone_rate"] = 0.2  # it keeps what it knows
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
-        known |= {"interpolated_scores": True, "temperature": 1 / recipe.output_stride}
+        known |= {"interpolated_scores": True, "temperature": 1 / recipe.window_ratio}
         known["train_temperature"] = False
     if "crop_size" not in given:
         train_data, _ = datasets(recipe)

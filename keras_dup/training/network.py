@@ -48,7 +48,12 @@ def _built(recipe, projection):
         decoder=recipe.decoder,
         temperature=recipe.temperature,
         downsample=recipe.downsample,
+        ratio=recipe.ratio or None,
+        fusion_stride=recipe.fusion_stride or None,
+        fusion_channels=recipe.fusion_channels,
         low_level_channels=recipe.low_level_channels,
+        context_channels=recipe.context_channels or None,
+        coarse_scores=recipe.coarse_scores,
         initializer=recipe.initializer,
         interpolated_scores=recipe.interpolated_scores,
     )

@@ -57,7 +57,14 @@ class Recipe:
     decoder: str = "dupsampling"
     channels: int = 64
     downsample: str = "subsample"  # of low-level features (Eq. 8), or "convolution"
-    low_level_channels: int = 48  # of a low-level feature in the DUpsampling decoder
+    # see `models.build`; 0: fusion_stride is output_stride, ratio is fusion_stride, context is all
+    # 256 channels
+    ratio: int = 0
+    fusion_stride: int = 0
+    fusion_channels: int = 256
+    low_level_channels: int = 48
+    context_channels: int = 0
+    coarse_scores: bool = False
     initializer: str = "glorot_uniform"  # of DUpsampling, or "nearest"
     interpolated_scores: bool = False  # a branch of the DUpsampling decoder
     temperature: float = 1.0  # of the DUpsampling decoder, before training
@@ -96,6 +103,11 @@ class Recipe:
     jit_compile: bool = False  # XLA; one device, or the JAX backend, where it is always on
     seed: int = 0
     devices: tuple = ()  # all GPUs, or the CPU
+
+    @property
+    def window_ratio(self) -> int:
+        """The ratio of W."""
+        return self.ratio or self.fusion_stride or self.output_stride
 
     def __post_init__(self):
         positive = "num_classes", "low_level_channels", "batch_size", "steps", "steps_per_epoch"

@@ -227,7 +227,7 @@ def _projection(recipe, train_data, output):
     if recipe.decoder != "dupsampling" or recipe.projection == "random":
         return None
     if recipe.projection == "nearest":
-        return projection.nearest(recipe.num_classes, recipe.output_stride)
+        return projection.nearest(recipe.num_classes, recipe.window_ratio)
     if recipe.projection:
         return load_projection(recipe.projection)
     path = output / "projection.npz"
@@ -237,7 +237,7 @@ def _projection(recipe, train_data, output):
         fitted = projection.fit(
             train_data.label_maps(),
             num_classes=recipe.num_classes,
-            ratio=recipe.output_stride,
+            ratio=recipe.window_ratio,
             channels=recipe.channels,
             ignore_class=data.VOID,
             verbose=True,

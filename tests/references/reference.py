@@ -211,3 +211,36 @@ def resampled(label_map, ratio, num_classes, ignore_class, method):
             score += np.float32(weight * windows[row, column].mean((0, 1)))
         result[i, j] = score.argmax()
     return result
+
+
+def fused(x, feature, values, name, ratio):
+    """x at 1/ratio of the feature's size goes up to it and is fused with it -> (H, W, filters).
+
+    The scopes in `values` are those of `keras_dup.decoders`; a projection kernel of k x k reads
+    the k x k values that `space_to_depth` puts into channels.
+    """
+    kernel = values[f"fuse_{name}_projection/weights"]
+    if len(kernel) > 1:
+        feature = space_to_depth(feature, len(kernel))
+        kernel = kernel.reshape(1, 1, -1, kernel.shape[-1])
+    detail = convolved(feature, {**values, f"fuse_{name}_projection/weights": kernel},
+                       f"fuse_{name}_projection", 1e-5)  # fmt: skip
+    if f"fuse_{name}_context/weights" in values:
+        x = relu(convolved(x, values, f"fuse_{name}_context", 1e-5))
+    if ratio > 1:
+        x = bilinear_upsampling(x[None], ratio)[0][: detail.shape[0], : detail.shape[1]]
+    x = np.concatenate([x, relu(detail)], -1)
+    for i in (1, 2):
+        for part in ("depthwise", "pointwise"):
+            x = relu(convolved(x, values, f"fuse_{name}_{i}_{part}", 1e-5))
+    return x
+
+
+def space_to_depth(x, ratio):
+    """(H, W, C) -> (ceil(H/r), ceil(W/r), r*r*C), the last row and column repeated."""
+    height, width, channels = x.shape
+    y = np.zeros((-(-height // ratio), -(-width // ratio), ratio, ratio, channels))
+    for i, j, p, q in np.ndindex(y.shape[:4]):
+        row, column = min(i * ratio + p, height - 1), min(j * ratio + q, width - 1)
+        y[i, j, p, q] = x[row, column]
+    return y.reshape(*y.shape[:2], -1)
