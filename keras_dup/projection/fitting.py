@@ -131,7 +131,8 @@ def fit_counts(
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
     most = len(counts) - 1 + (num_classes if constant_windows else 0)
     if len(counts) == 1 or (_is_whole(channels) and channels > most):
-        raise _too_many_channels(channels, most, f"{len(counts)} distinct windows")
+        absent = np.setdiff1d(np.arange(num_classes), counts.windows)
+        raise _too_many_channels(channels, most, f"{len(counts)} distinct windows", absent)
     if method != "pca":
         from keras_dup.projection import autoencoder  # Keras, which this module else does without
 
@@ -165,7 +166,8 @@ def _principal(covariance, num_classes, channels, class_balance, verbose):
     values, rows = pca.principal(scaled, enough, block_size, verbose)
     rank, known = int((values > _NOTHING * total).sum()), len(covariance.rows)
     if known + rank < (channels if _is_whole(channels) else 1):
-        raise _too_many_channels(channels, known + rank, "these label maps")
+        absent = np.flatnonzero(shares == 0)
+        raise _too_many_channels(channels, known + rank, "these label maps", absent)
     values, rows = values[:rank], rows[:rank]
     if class_balance:
         values, rows = pca.within(covariance, rows / np.tile(scale, len(rows[0]) // len(scale)))
@@ -230,5 +232,13 @@ def _is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _too_many_channels(channels, most, what):
-    return ValueError(f"channels is {channels}, but {what} give at most {most}")
+def _too_many_channels(channels, most, what, absent=()):
+    message = f"channels is {channels}, but {what} give at most {most}"
+    if len(absent):
+        classes = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        message += (
+            f"; of the classes {classes} no pixel was found: do the ids in the label maps mean "
+            "classes? keras_dup.data.LabelMaps(..., ids={id: class}) maps them, also 255, which "
+            "is void by default"
+        )
+    return ValueError(message)

@@ -443,6 +443,16 @@ def test_channels_are_a_number_as_an_integer_and_a_share_as_a_float(label_maps, 
         fit([np.zeros((8, 8), np.uint8)], channels=1.0)
 
 
+def test_too_few_windows_because_ids_are_no_classes_says_so():
+    binary = np.zeros((8, 8), np.uint8)
+    binary[2:5, 2:7] = 255  # an object, which is void
+    with pytest.raises(ValueError, match=r"at most 0; of the classes 1 no pixel .* also 255"):
+        projection.fit([binary], num_classes=2, ratio=4, channels=8)
+    halves = [np.repeat([[a, b]], 2, axis=1).repeat(4, axis=0) for a in (0, 2) for b in (0, 2)]
+    with pytest.raises(ValueError, match="at most 2; of the classes 1, 3 no pixel"):
+        projection.fit(halves, num_classes=4, ratio=4, channels=3)
+
+
 def test_reconstruct_refuses_other_channels(fitted):
     with pytest.raises(ValueError, match=r"\(2, 3, 7\); \(h, w, 6\) is expected"):
         fitted.reconstruct(np.zeros((2, 3, 7)))
