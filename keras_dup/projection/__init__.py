@@ -12,9 +12,9 @@ from keras_dup.projection.fitting import METHODS, count_windows, fit, fit_counts
 from keras_dup.projection.label_projection import (
     LabelAutoencoder,
     LabelProjection,
-    load,
     nearest,
 )
+from keras_dup.projection.loading import load
 from keras_dup.projection.recoding import recode
 from keras_dup.projection.reconstruction import reconstruction_miou
 

@@ -18,7 +18,7 @@ from keras_dup.projection.windows import cut_windows
 from keras_dup.whole import writing
 
 _CHUNK = 4096  # windows worked on at once, bounds the memory
-_NUMBERS = ("num_classes", "ratio", "ignore_class")
+NUMBERS = ("num_classes", "ratio", "ignore_class")
 
 
 class _LabelTransform:
@@ -28,7 +28,7 @@ class _LabelTransform:
     def arrays(self):
         """{name: array} of the fields that are arrays and are there."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {k: v for k, v in fields.items() if k not in _NUMBERS and v is not None}
+        return {k: v for k, v in fields.items() if k not in NUMBERS and v is not None}
 
     def compress(self, label_map):
         """(H, W) class ids -> (ceil(H/r), ceil(W/r), channels) float32, the paper's Y~.
@@ -66,8 +66,8 @@ class _LabelTransform:
         float16: keeps the matrix to 2^-14 and compresses it, a third of the size or less; `load`
         makes its rows orthonormal again. For projections of method "pca".
         """
-        path = _npz(path)
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        path = npz(path)
+        numbers = {name: getattr(self, name) for name in NUMBERS}
         numbers["ignore_class"] = [] if self.ignore_class is None else [self.ignore_class]
         arrays, save = self.arrays, np.savez
         if float16:
@@ -248,41 +248,6 @@ def nearest(num_classes, ratio, ignore_class=255):
     return LabelProjection(matrix, mean, shares, num_classes, ratio, ignore_class)
 
 
-def load(path):
-    """Reads what `save` wrote; `.npz` is added to the path if missing.
-
-    Returns: a `LabelProjection` or a `LabelAutoencoder`; arrays kept as float16 become float32.
-
-    Raises ValueError if the file is damaged or something else, FileNotFoundError if it is missing.
-    """
-    path = _npz(path)
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as fields:
-                arrays = {name: _widened(fields[name]) for name in fields.files}
-            kind = LabelAutoencoder if "hidden_kernel" in arrays else LabelProjection
-            numbers = [int(arrays.pop(name)) for name in _NUMBERS[:2]]
-            void = [*map(int, arrays.pop("ignore_class")), None][0]
-            return kind(**arrays, **dict(zip(_NUMBERS, [*numbers, void], strict=True)))
-        except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds
-            raise ValueError(
-                f"{path}: not a projection ({error}); an .npz written by LabelProjection.save "
-                "is expected: copy it or fit it again"
-            ) from error
-
-
-def _widened(array):
-    """float16 -> float32, with rows that are orthonormal again: each to those before it.
-
-    So constant windows, which float16 holds exactly, stay the first rows.
-    """
-    if array.dtype != np.float16:
-        return array
-    rows = array.astype(np.float64)
-    triangle = np.linalg.cholesky(rows @ rows.T)
-    return np.linalg.solve(triangle, rows).astype(np.float32)
-
-
 def _listed(shapes):
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
@@ -291,6 +256,6 @@ def _chunks(array, size=_CHUNK):
     return (array[i : i + size] for i in range(0, len(array), size))
 
 
-def _npz(path):
+def npz(path):
     path = Path(path)
     return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
