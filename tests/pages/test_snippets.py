@@ -41,8 +41,8 @@ def example_files(tmp_path_factory):
     for i in range(len(drawn)):
         Image.fromarray(drawn.image(i)).save(folder / f"images/{i}.jpg")
         data.save_label_map(folder / f"masks/{i}.png", drawn.label_map(i))
-    object_or_not = Image.fromarray((drawn.label_map(0) == 0).astype("uint8") * 255)
-    object_or_not.save(folder / "binary_masks/0.png")
+        object_or_not = Image.fromarray((drawn.label_map(i) == 0).astype("uint8") * 255)
+        object_or_not.save(folder / f"binary_masks/{i}.png")
     colours = data.palette()[drawn.label_map(0)]
     Image.fromarray(colours).save(folder / "colour_masks/1.png")
     return folder
