@@ -1,10 +1,11 @@
 """Every backbone at every output stride with both decoders: builds, trains, exports.
 
-SavedModels are compared with the model at 513 x 513, 512 x 512 and 321 x 481. By default units are
-left out of all networks but one, networks train one step at 321 x 481, one member stands for a
-family, networks are exported at stride 16 alone (one family at each) and the DUpsampling ones there
-are converted to LiteRT. With `--full-size` every network is whole, trains a step at each size, is
-exported and converted, which takes more than an hour on 2 cores.
+SavedModels are compared with the model at three sizes: multiples of the stride, one more, not
+square. By default images are small, units are left out of all networks but one, networks train one
+step, one member stands for a family, networks are exported at stride 16 alone (one family at each)
+and the DUpsampling ones there are converted to LiteRT. With `--full-size` images have 513 x 513,
+512 x 512 and 321 x 481 pixels, every network is whole, trains a step at each size, is exported and
+converted, which takes more than an hour on 2 cores.
 """
 
 import keras
@@ -14,7 +15,8 @@ import pytest
 from keras_dup import _network, backbones, models
 from keras_dup.backbones import efficientnet_lite, mobilenet, resnet, xception
 
-SIZES = ((513, 513), (512, 512), (321, 481))
+FULL_SIZES = ((513, 513), (512, 512), (321, 481))
+SIZES = ((129, 129), (128, 128), (65, 97))
 LOW_LEVEL = {  # of both kinds: finer than the last feature, and not
     "resnet": ("b1u2c3", "b3u2c3"),
     "xception": ("efb2u1c2", "mfb1u1c3"),
@@ -75,18 +77,18 @@ def test_every_network_builds_trains_and_exports(
         decoder=decoder,
         downsample="subsample" if family in ("resnet", "xception") else "convolution",
     )
-    _train(model, SIZES if full_size else SIZES[2:])
+    _train(model, FULL_SIZES if full_size else SIZES[2:])
     if full_size:
-        _export(model, tmp_path, litert_sizes=SIZES)
+        _export(model, tmp_path, FULL_SIZES, litert_sizes=FULL_SIZES)
     elif output_stride == 16 or backbone == "efficientnet_lite0":
         with_litert = output_stride == 16 and decoder == "dupsampling"
-        _export(model, tmp_path, litert_sizes=SIZES[2:] if with_litert else ())
+        _export(model, tmp_path, SIZES, litert_sizes=SIZES[2:] if with_litert else ())
 
 
 def test_the_papers_network_builds_trains_and_exports_whole(tmp_path):
     model = models.build(preset="voc2012_xception65")
     _train(model, SIZES[2:])
-    _export(model, tmp_path, litert_sizes=SIZES[2:])
+    _export(model, tmp_path, SIZES, litert_sizes=SIZES[2:])
 
 
 def _train(model, sizes):
@@ -104,10 +106,10 @@ def _train(model, sizes):
     assert not moved.get("dupsampling/kernel")
 
 
-def _export(model, folder, litert_sizes):
+def _export(model, folder, sizes, litert_sizes):
     from keras_dup import export
 
-    images = [image for image, _ in _drawn(SIZES, 2)]
+    images = [image for image, _ in _drawn(sizes, 2)]
     report = export.saved_model(model, folder / "served", images=images, verbose=False)
     assert report["equal_pixels"] > 0.999
     if not litert_sizes:

@@ -26,8 +26,15 @@ def test_a_backbone_costs_what_its_authors_print():
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's profiler")
-@pytest.mark.parametrize("decoder", models.DECODERS)
-@pytest.mark.parametrize("backbone", ["resnet50", "xception65", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    ("backbone", "decoder"),
+    [
+        ("resnet50", "dupsampling"),
+        ("xception65", "bilinear"),
+        ("efficientnet_lite0", "dupsampling"),
+        ("efficientnet_lite0", "bilinear"),
+    ],
+)
 def test_multiply_adds_are_those_of_tensorflows_profiler(backbone, decoder):
     # At stride 32 and 576 pixels the rates of ASPP divide the feature's side of 18; elsewhere
     # TensorFlow pads for a dilated depthwise convolution and counts the padding.
@@ -41,15 +48,12 @@ def test_multiply_adds_are_those_of_tensorflows_profiler(backbone, decoder):
 def _profiled(model, shape):
     """Floating-point operations of the convolutions and matrix products of the graph."""
     import tensorflow as tf
-    from tensorflow.python.framework import convert_to_constants
 
     function = tf.function(lambda x: model(x, training=False))
-    frozen = convert_to_constants.convert_variables_to_constants_v2(
-        function.get_concrete_function(tf.TensorSpec(shape))
-    )
+    graph = function.get_concrete_function(tf.TensorSpec(shape)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
-    profile = tf.compat.v1.profiler.profile(frozen.graph, cmd="op", options=options)
+    profile = tf.compat.v1.profiler.profile(graph, cmd="op", options=options)
     found, todo = 0, [profile]
     while todo:
         node = todo.pop()

@@ -1,5 +1,6 @@
 """`weights=`: DeepLab checkpoints, files, downloads."""
 
+import functools
 import pathlib
 import tarfile
 
@@ -29,6 +30,22 @@ def checkpoint(tmp_path, network, change=None, **kwargs):
     return tmp_path / "model.ckpt", written.write(tmp_path / "model.ckpt", shapes)
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """(backbone, output stride) -> (a model filled from a written checkpoint, {name: array})."""
+
+    @functools.cache
+    def written_once(backbone):
+        return checkpoint(tmp_path_factory.mktemp(backbone), NETWORKS[backbone])
+
+    @functools.cache
+    def filled(backbone, output_stride=16):
+        prefix, values = written_once(backbone)
+        return models.build(backbone, output_stride=output_stride, weights=prefix), values
+
+    return filled
+
+
 def outputs(model, names, x):
     """The outputs of layers of the model, (H, W, C) each."""
     found = [model.get_layer(name).output for name in names]
@@ -52,10 +69,9 @@ def close(actual, expected):
     ],
 )
 def test_an_xception_unit_computes_what_the_checkpoint_means(
-    tmp_path, unit, before, after, skip, output_stride, stride, rate, size
+    loaded, unit, before, after, skip, output_stride, stride, rate, size
 ):
-    prefix, values = checkpoint(tmp_path, "xception_65")
-    model = models.build("xception65", output_stride=output_stride, weights=prefix)
+    model, values = loaded("xception65", output_stride)
     name = {"efb1u1_add": "efb2u1", "mfb1u6_add": "mfb1u7", "xfb1u1_add": "xfb2u1"}[before]
     last = "relu" if skip == "none" else "bn"
     names = [f"{name}c{i}_pointwise_{last}" for i in (1, 2, 3)]
@@ -77,10 +93,9 @@ def test_an_xception_unit_computes_what_the_checkpoint_means(
     ],
 )
 def test_a_resnet_unit_computes_what_the_checkpoint_means(
-    tmp_path, unit, before, ours, stride, rate, size
+    loaded, unit, before, ours, stride, rate, size
 ):
-    prefix, values = checkpoint(tmp_path, "resnet_v1_50")
-    model = models.build("resnet50", weights=prefix)
+    model, values = loaded("resnet50")
     x = np.random.default_rng(0).uniform(0, 255, (*size, 3)).astype("float32")
     given, *found = outputs(model, [before, f"{ours}c3_bn", f"{ours}_relu"], x)
     scope = f"resnet_v1_50/{unit}/bottleneck_v1"
@@ -90,14 +105,13 @@ def test_a_resnet_unit_computes_what_the_checkpoint_means(
         close(actual, expected)
 
 
-def test_the_roots_of_both_families_compute_what_the_checkpoint_means(tmp_path):
+def test_the_roots_of_both_families_compute_what_the_checkpoint_means(loaded):
     x = np.random.default_rng(0).uniform(0, 255, (17, 22, 3)).astype("float32")
     for backbone, scope, epsilon, count in (
         ("resnet50", "resnet_v1_50", 1e-5, 3),
         ("xception65", "xception_65/entry_flow", 1e-3, 2),
     ):
-        prefix, values = checkpoint(tmp_path, NETWORKS[backbone])
-        model = models.build(backbone, weights=prefix)
+        model, values = loaded(backbone)
         y = 2 / 255 * x.astype(float) - 1  # _preprocess_zero_mean_unit_range
         for i in range(1, count + 1):
             stride = 2 if i == 1 else 1

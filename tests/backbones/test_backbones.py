@@ -112,13 +112,14 @@ def test_features_are_centred_on_their_pixel_or_on_their_window(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("size", [(65, 97), (64, 90)])
-def test_centred_features_have_the_shapes_of_the_others(name, size):
-    image = keras.Input((*size, 3))
+def test_centred_features_have_the_shapes_of_the_others(name):
+    image = keras.Input((None, None, 3))
     for output_stride in (8, 32):
         both = [getattr(backbones, name)(image, output_stride, c) for c in (False, True)]
-        one, other = ({key: x.shape for key, x in found.items()} for found in both)
-        assert one == other
+        one, other = (keras.Model(image, found) for found in both)
+        for size in ((65, 97), (64, 90)):
+            shape = 1, *size, 3
+            assert one.compute_output_shape(shape) == other.compute_output_shape(shape)
 
 
 def _last(name, output_stride):
