@@ -6,6 +6,23 @@ from pathlib import Path
 
 from keras_dup.cli import outputs
 
+__all__ = [
+    "MODEL",
+    "add_ids",
+    "add_inference",
+    "add_labelled",
+    "add_limits",
+    "class_names",
+    "files_read",
+    "ids",
+    "labelled",
+    "model",
+    "plan",
+    "predictor",
+    "set_limits",
+    "warn",
+]
+
 MODEL = "a .keras file, or 'voc_animals', which the package has"
 _LONGEST_NAME = 200  # characters of a class
 _LARGEST_SCALE = 16

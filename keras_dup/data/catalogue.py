@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -107,7 +108,7 @@ def prepared(
     entry: Entry,
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
-):
+) -> Any:
     """Returns the tfds builder of an entry of `CATALOGUE`, its data prepared."""
     tfds = _tfds()
     data_dir = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()

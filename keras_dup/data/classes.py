@@ -1,5 +1,24 @@
 """The classes of published data sets: names, ids in the files, and colours, in class order."""
 
+from keras_dup.label_maps import VOID
+
+__all__ = [
+    "ADE20K",
+    "ADE20K_OBJECTS",
+    "ADE20K_OBJECT_IDS",
+    "CAMVID",
+    "CAMVID_COLOURS",
+    "CITYSCAPES",
+    "CITYSCAPES_COLOURS",
+    "CITYSCAPES_IDS",
+    "COCO_OF_VOC",
+    "CONTEXT",
+    "CONTEXT_NUMBERS",
+    "PET",
+    "PET_IDS",
+    "VOC",
+]
+
 VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
@@ -50,10 +69,10 @@ _CITYSCAPES = (
 )
 CITYSCAPES = tuple(name for name, _, _ in _CITYSCAPES)
 CITYSCAPES_COLOURS = tuple(colour for _, _, colour in _CITYSCAPES)
-CITYSCAPES_IDS = dict.fromkeys(range(34), 255) | {row[1]: k for k, row in enumerate(_CITYSCAPES)}
+CITYSCAPES_IDS = dict.fromkeys(range(34), VOID) | {row[1]: k for k, row in enumerate(_CITYSCAPES)}
 
 PET = ("pet", "background")
-PET_IDS = {1: 0, 2: 1, 3: 255}  # the data set's README: 3 is "not classified"
+PET_IDS = {1: 0, 2: 1, 3: VOID}  # the data set's README: 3 is "not classified"
 
 # SegNet's 11 classes and its colours.
 _CAMVID = (
@@ -116,4 +135,4 @@ _NO_INSTANCES = {
 ADE20K_OBJECTS = tuple(
     name for number, name in enumerate(ADE20K, start=1) if number not in _NO_INSTANCES
 )
-ADE20K_OBJECT_IDS = {0: 255} | {k + 1: k for k in range(len(ADE20K_OBJECTS))}
+ADE20K_OBJECT_IDS = {0: VOID} | {k + 1: k for k in range(len(ADE20K_OBJECTS))}

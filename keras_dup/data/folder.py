@@ -13,7 +13,7 @@ from keras_dup.data.masks import read_label_map
 from keras_dup.data.protocol import LabelMapsOf
 from keras_dup.label_maps import VOID, IdCounts, IdTable, palette
 
-__all__ = ["Folder", "LabelMaps"]
+__all__ = ["Folder", "LabelMaps", "check_classes", "checked_names"]
 
 _QUOTED = 20  # messages in one error
 

@@ -1,6 +1,7 @@
 """ADE20K's scene parsing benchmark."""
 
 import functools
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -41,7 +42,7 @@ class Ade20k(contract.SegmentationBuilder):
         }
 
 
-def read_ade20k(path):
+def read_ade20k(path: Path) -> np.ndarray:
     """Returns the label map of an annotation PNG: 0 there is void, 1..150 the classes."""
     ids = decode_ids(contract.existing(path).read_bytes(), path).astype(np.int64)
     check_ids(ids, len(classes.ADE20K) + 1, None, path)

@@ -3,6 +3,7 @@
 import collections
 import functools
 import json
+import os
 from typing import ClassVar
 
 import numpy as np
@@ -66,7 +67,9 @@ def _read(path):
         raise ValueError(f"{path}: no JSON ({error}); unpack or get it again") from error
 
 
-def draw(instances, names, image, path):
+def draw(
+    instances: list[dict], names: dict[int, str], image: dict, path: str | os.PathLike
+) -> np.ndarray:
     """Returns the label map of an image's instances, uint8 (H, W).
 
     Args:

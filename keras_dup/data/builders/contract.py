@@ -1,8 +1,10 @@
 """What every builder here keeps to: where archives lie, what an example is, what is an error."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_dup.data.images import decode_image
@@ -67,7 +69,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             yield name, example(image_file, label_map(), len(self.CLASS_NAMES), name)
 
 
-def manual_dir(dl_manager):
+def manual_dir(dl_manager: tfds.download.DownloadManager) -> Path:
     """The manual directory of tfds; FileNotFoundError if it is not there or empty."""
     try:
         return Path(dl_manager.manual_dir)
@@ -75,7 +77,7 @@ def manual_dir(dl_manager):
         raise FileNotFoundError(str(error)) from None
 
 
-def find(folder, archives):
+def find(folder: Path, archives: Mapping[str, str]) -> list[Path]:
     """Returns the paths of files in a folder; FileNotFoundError names the first missing one.
 
     archives: {file name: where it is got}.
@@ -86,7 +88,7 @@ def find(folder, archives):
     return [folder / file for file in archives]
 
 
-def unpacked(path, dl_manager):
+def unpacked(path: Path, dl_manager: tfds.download.DownloadManager) -> Path:
     """Returns the folder with the archive's files; a folder is one already."""
     if path.is_dir():
         return path
@@ -96,7 +98,9 @@ def unpacked(path, dl_manager):
         raise ValueError(f"{path}: cannot be unpacked ({error}); get it again") from error
 
 
-def example(image_file, label_map, num_classes, name):
+def example(
+    image_file: Path, label_map: np.ndarray, num_classes: int, name: str
+) -> dict[str, bytes]:
     """Returns the example of an image file and a label map (H, W), both checked.
 
     Raises FileNotFoundError for a missing image, ValueError for an unusable image or label map.
@@ -109,19 +113,19 @@ def example(image_file, label_map, num_classes, name):
     return {"image": content, "segmentation_mask": encode_ids(label_map)}
 
 
-def existing(path):
+def existing(path: Path) -> Path:
     """Returns the path; FileNotFoundError if the archive that was unpacked did not have it."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: not in the archive; is that the original one, whole?")
     return path
 
 
-def read_names(path):
-    """Returns the names in a list of VOC's or SBD's, one a line, in order of name."""
+def read_names(path: Path) -> list[str]:
+    """Returns the names in a list of VOC's or SBD's, one per line, in order of name."""
     return sorted(line.split()[0] for line in read_lines(existing(path)))
 
 
-def files(folder, ending):
+def files(folder: Path, ending: str) -> list[Path]:
     """Returns the files of a folder with an ending, in order of name; an error if there is none."""
     # macOS writes "._a.jpg" beside "a.jpg"
     found = sorted(

@@ -1,6 +1,7 @@
 """PASCAL Context: whole scenes of PASCAL VOC 2010."""
 
 import functools
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -43,7 +44,7 @@ class PascalContext(contract.SegmentationBuilder):
         return {split: map(pair, names[split]) for split in names}
 
 
-def read_context(path):
+def read_context(path: Path) -> np.ndarray:
     """Returns the label map in one of trainval/*.mat, (H, W): 0..59 of the 459 categories."""
     categories = read_mat(path, lambda content: content["LabelMap"])
     if categories.min() < 0 or categories.max() > CATEGORIES:

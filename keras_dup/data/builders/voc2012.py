@@ -1,6 +1,8 @@
 """PASCAL VOC 2012 with the additional annotations of SBD."""
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -53,19 +55,19 @@ class Voc2012(contract.SegmentationBuilder):
         return {split: map(pair, names[split]) for split in names}
 
 
-def read_voc(path):
+def read_voc(path: Path) -> np.ndarray:
     """Returns the label map in one of VOC's palette PNGs, (H, W) ids 0..20, 255 void."""
     return read_label_map(contract.existing(path), len(classes.VOC))
 
 
-def read_sbd(path):
+def read_sbd(path: Path) -> np.ndarray:
     """Returns the label map in one of SBD's cls/*.mat, (H, W) ids 0..20."""
     label_map = read_mat(path, lambda content: content["GTcls"]["Segmentation"][0, 0])
     check_ids(label_map, len(classes.VOC), None, path)
     return label_map
 
 
-def read_mat(path, pick):
+def read_mat(path: Path, pick: Callable) -> np.ndarray:
     """Returns what `pick` takes from a .mat file, as integers; ValueError if it is not there."""
     contract.existing(path)
     try:
