@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import keras_dup
 from keras_dup.cli import evaluate, export, fit, flops, predict, train
 
 __all__ = ["main"]
@@ -13,7 +14,12 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show stops nothing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    parser = argparse.ArgumentParser(prog="keras-dup", description="DUpsampling for Keras 3.")
+    parser = argparse.ArgumentParser(
+        prog="keras-dup",
+        description="Semantic segmentation with DUpsampling: learned from masks, for Keras 3.",
+        epilog="example: keras-dup predict voc_animals photo.jpg -o out/",
+    )
+    parser.add_argument("--version", action="version", version=f"keras-dup {keras_dup.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit, train, predict, evaluate, export, flops):
         command.add(commands)

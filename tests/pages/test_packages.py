@@ -12,6 +12,8 @@ import zipfile
 
 import pytest
 
+import keras_dup
+
 ROOT = pathlib.Path(__file__).parents[2]
 BUILD = "import sys, setuptools.build_meta as build; build.build_{}(sys.argv[1])"
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -121,6 +123,8 @@ def test_an_installed_wheel_runs_what_the_readme_does_in_a_minute(installed, tmp
     python = str(installed / "python")
     where = run(python, "-c", "import keras_dup; print(keras_dup.__file__)", cwd=tmp_path)
     assert where.startswith(str(installed.parent))
+    version = run(str(installed / "keras-dup"), "--version", cwd=tmp_path)
+    assert version == f"keras-dup {keras_dup.__version__}\n"
     code = """
 import keras_dup
 keras_dup.models.build("efficientnet_lite0", num_classes=2, decoder="bilinear", weights="imagenet")
