@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dup import inference, models
-from keras_dup.training import callbacks
+from keras_dup.training import predictor
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_validation_predicts_from_threads_with_the_weights_of_now(model):
         for scale in (1, 0.9):
             model.set_weights([scale * array for array in weights])
             with concurrent.futures.ThreadPoolExecutor(3) as pool:
-                found = list(pool.map(callbacks.predictor(model), images))
+                found = list(pool.map(predictor(model), images))
             for one, image in zip(found, images, strict=True):
                 assert (one == inference.predict(model, image)).mean() > 0.999
     finally:

@@ -8,7 +8,7 @@ from keras import ops
 from keras_dup import packed_loss, training
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import PixelCrossentropy
-from keras_dup.training.network import TemperedLogits, Trained
+from keras_dup.training._training_copy import TemperedLogits, TrainingModel
 
 RATIO, CLASSES, CHANNELS, SIZE = 4, 5, 6, (13, 18)
 
@@ -143,7 +143,7 @@ def test_the_batch_size_may_be_unknown():
 
 def test_steps_are_compiled_on_jax_which_else_runs_them_operation_by_operation():
     image = keras.Input((None, None, 3))
-    model = Trained(image, keras.layers.Conv2D(CLASSES, 1)(image))
+    model = TrainingModel(image, keras.layers.Conv2D(CLASSES, 1)(image))
     recipe = training.Recipe("one_convolution", CLASSES)
     model.compile_for(recipe, PixelCrossentropy(from_logits=True), 1, 0.1)
     assert model.jit_compile == (keras.backend.backend() == "jax")

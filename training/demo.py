@@ -12,7 +12,7 @@ import dataclasses
 import pathlib
 
 from keras_dup import export, models, pictures
-from keras_dup.training import datasets, load_recipe, predictor, train
+from keras_dup.training import datasets, load_recipe, predictor, train_or_exit
 from training.train import RAW, RUNS
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
@@ -28,9 +28,8 @@ def main(arguments=None):
     output, reports, predictors = arguments.output, {}, {}
     for decoder in DECODERS:
         print(f"\n{decoder}: {recipe.steps} steps on {recipe.train_count} drawn pictures")
-        reports[decoder] = train(dataclasses.replace(recipe, decoder=decoder), output / decoder)
-        if reports[decoder] is None:
-            return  # interrupted
+        one = dataclasses.replace(recipe, decoder=decoder)
+        reports[decoder] = train_or_exit(one, output / decoder)
         model = models.load(output / decoder / "model.keras")
         predictors[decoder] = predictor(model)
     val_data = datasets(recipe)[1]

@@ -22,7 +22,7 @@ def main():
     parser.add_argument("--output", help="folder of the run; training/runs/NAME by default")
     arguments = parser.parse_args()
     recipe = training.load_recipe(arguments.recipe, arguments.overrides)
-    training.train(recipe, arguments.output or RUNS / recipe.name, restart=True)
+    training.train_or_exit(recipe, arguments.output or RUNS / recipe.name)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _run(arguments):
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES])
     recipe = training.override(_recipe(arguments), arguments.overrides)
     given = {text.partition("=")[0] for text in arguments.overrides}
-    training.train(_completed(recipe, given), arguments.output, restart=True)
+    training.train_or_exit(_completed(recipe, given), arguments.output)
 
 
 def _recipe(arguments):

@@ -4,29 +4,56 @@
     report = train(recipe, "runs/shapes")
 
 The parts of a run, for scripts of your own: `datasets`, `build_network`, `training_copy`,
-`predictor`, `read_log`, `provenance`.
+`predictor`, `read_log`, `provenance`. Most of these import TensorFlow, when they are first used.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from keras_dup.training._datasets import datasets, find_weights
+    from keras_dup.training._errors import Interrupted, WorkerLost
+    from keras_dup.training._log import read_log
+    from keras_dup.training._network import build_network
+    from keras_dup.training._predictor import predictor
+    from keras_dup.training._provenance import provenance
+    from keras_dup.training._recipe import Recipe
+    from keras_dup.training._recipe_files import load_recipe, override
+    from keras_dup.training._run import train, train_or_exit
+    from keras_dup.training._training_copy import training_copy
+
+__all__ = [
+    "Interrupted",
+    "Recipe",
+    "WorkerLost",
+    "build_network",
+    "datasets",
+    "find_weights",
+    "load_recipe",
+    "override",
+    "predictor",
+    "provenance",
+    "read_log",
+    "train",
+    "train_or_exit",
+    "training_copy",
+]
 _MODULES = {
-    "Recipe": "recipe",
-    "WorkerLost": "distribution",
-    "build_network": "network",
-    "datasets": "recipe",
-    "find_weights": "recipe",
-    "load_recipe": "recipe",
-    "override": "recipe",
-    "predictor": "callbacks",
-    "provenance": "run",
-    "read_log": "callbacks",
-    "train": "run",
-    "training_copy": "network",
+    "_datasets": ("datasets", "find_weights"),
+    "_errors": ("Interrupted", "WorkerLost"),
+    "_log": ("read_log",),
+    "_network": ("build_network",),
+    "_predictor": ("predictor",),
+    "_provenance": ("provenance",),
+    "_recipe": ("Recipe",),
+    "_recipe_files": ("load_recipe", "override"),
+    "_run": ("train", "train_or_exit"),
+    "_training_copy": ("training_copy",),
 }
-__all__ = sorted(_MODULES)
 
 
-def __getattr__(name):
-    if name in _MODULES:  # on first use: most of these import TensorFlow
-        return getattr(importlib.import_module(f"keras_dup.training.{_MODULES[name]}"), name)
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"keras_dup.training.{module}"), name)
     raise AttributeError(f"module 'keras_dup.training' has no attribute {name!r}")

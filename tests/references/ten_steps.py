@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup import data, layers, models, training
-from keras_dup.training import run
+from keras_dup.training import _run
 
 PAUSE = float(os.environ.get("PAUSE", "0"))  # seconds a picture takes
 DEVICES = int(os.environ.get("DEVICES", "1"))
@@ -53,6 +53,7 @@ def build(num_classes, output_stride, projection, channels, **_):
     x = keras.layers.Conv2D(8, output_stride, output_stride, padding="same")(x)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
     x = keras.layers.Conv2D(channels, 1, name="compressed")(x)
+    projection = None if isinstance(projection, str) else projection  # "random"
     x = layers.DUpsampling(num_classes, output_stride, projection, name="dupsampling")(x)
     x = layers.Crop()([x, image])
     return keras.Model(image, layers.AdaptiveTemperatureSoftmax(name="softmax")(x))
@@ -66,8 +67,8 @@ def main(output, *overrides):
         tf.config.set_logical_device_configuration(cpu, devices)
     models.build = build
     size = RECIPE.crop_size
-    run.datasets = lambda recipe: (UnevenVoid(recipe.train_count, size), data.Shapes(1, size))
-    report = training.train(training.override(RECIPE, overrides), output, restart=True)
+    _run.datasets = lambda recipe, run: (UnevenVoid(recipe.train_count, size), data.Shapes(1, size))
+    report = training.train_or_exit(training.override(RECIPE, overrides), output)
     if report:
         model = models.load(pathlib.Path(output) / "model.keras")
         np.savez(pathlib.Path(output) / "weights.npz", *model.get_weights())

@@ -27,7 +27,8 @@ from research.probes import (
 )
 
 TINY = (
-    "train_count=4 val_count=2 backbone=label_encoder low_level_features= weights= channels=8 "
+    "train_count=4 val_count=2 datasets=research.upper_bound:datasets "
+    "network=research.upper_bound:network low_level_features= weights= channels=8 "
     "crop_size=32,32 batch_size=4 steps=2 steps_per_epoch=1 devices=cpu:0"
 )
 ROWS = {

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from keras_dup import data, models, training
-from keras_dup.training import distribution, network, recipe, upper_bound
+from keras_dup.training import _distribution
+from research import upper_bound
 
 TINY = training.Recipe(
     name="tiny",
     num_classes=7,
     train_count=8,
     val_count=2,
-    backbone="label_encoder",
+    network="research.upper_bound:network",
+    datasets="research.upper_bound:datasets",
     channels=8,
     crop_size=(32, 32),
     batch_size=4,
@@ -36,9 +38,9 @@ def test_class_ids_become_one_hot_and_void_becomes_nothing():
 
 @pytest.mark.parametrize("devices", [("cpu:0",), ("cpu:0", "cpu:1")])
 def test_images_of_batches_are_their_label_maps_whatever_augmentation_did(devices):
-    strategy = distribution.strategy(devices)
-    stream = {"crop_size": (48, 40), "change": upper_bound.label_input}
-    batches = distribution.train_batches(strategy, data.Shapes(4, (64, 64)), 4, **stream)
+    strategy = _distribution.strategy(devices)
+    dataset = upper_bound.LabelImages(data.Shapes(4, (64, 64)))
+    batches = _distribution.train_batches(strategy, dataset, 4, crop_size=(48, 40))
     image, label_map = (
         np.concatenate([part.numpy() for part in strategy.experimental_local_results(parts)])
         for parts in next(iter(batches))
@@ -50,7 +52,7 @@ def test_images_of_batches_are_their_label_maps_whatever_augmentation_did(device
 
 def test_pictures_to_validate_on_are_their_label_maps():
     truth = data.Shapes(2, (32, 32), seed=1)
-    _, val = recipe.datasets(TINY)
+    _, val = training.datasets(TINY)
     assert len(val) == 2 and val.class_names == truth.class_names
     np.testing.assert_array_equal(val.image(1)[..., 2], truth.label_map(1))
     np.testing.assert_array_equal(list(val.label_maps())[1], val.label_map(1))
@@ -60,7 +62,7 @@ def test_pictures_to_validate_on_are_their_label_maps():
 @pytest.mark.parametrize(("stride", "convolutions"), [(16, 4), (32, 5)])
 def test_the_network_is_strided_convolutions_and_the_upsampling(decoder, stride, convolutions):
     config = dataclasses.replace(TINY, decoder=decoder, output_stride=stride)
-    model = network.build_network(config)
+    model = training.build_network(config)
     kernels = [x.kernel_size for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     assert kernels == [(3, 3)] * convolutions + [(1, 1)]
     y = model(np.full((1, 50, 70, 3), 255, "float32"))
@@ -70,7 +72,7 @@ def test_the_network_is_strided_convolutions_and_the_upsampling(decoder, stride,
 
 def test_its_layers_are_all_new():
     config = dataclasses.replace(TINY, num_classes=21, new_layers_variance=0.01)
-    model = network.build_network(config)
+    model = training.build_network(config)
     for name in ("label_encoder_1_conv", "label_encoder_4_conv", "compressed"):
         assert model.get_layer(name).kernel.numpy().std() == pytest.approx(0.1, rel=0.05)
 

@@ -10,7 +10,6 @@ import pytest
 
 from keras_dup import training
 from keras_dup.presets import PRESETS
-from keras_dup.training import network
 
 RECIPES = pathlib.Path(__file__).parents[2] / "training" / "recipes"
 FILES = sorted(path.name for path in RECIPES.glob("*.py"))
@@ -27,6 +26,8 @@ PAPER = {
     "pascal_context_xception65": (None, None, 4e-5, 32, 16, 128),
     "voc2012_test": (500_000, 0.007, 4e-5, 32, 16, 128),
 }
+# its network sees label maps and has no weights to load
+ENCODER = {"network": "research.upper_bound:network", "weights": ""}
 ROUNDS = {"coco": (500_000, 0.007), "sbd": (30_000, 0.001), "trainval": (30_000, 0.0001)}
 
 
@@ -60,7 +61,7 @@ def test_a_recipe_of_the_paper_has_its_numbers(name):
         assert value in (None, getattr(recipe, column)), column
     assert recipe.temperature == 1 and recipe.power == 0.9 and recipe.momentum == 0.9
     assert recipe.scale_range == (0.5, 2) and recipe.steps % recipe.steps_per_epoch == 0
-    assert recipe.weights == ("" if recipe.backbone == "label_encoder" else "imagenet")
+    assert recipe.weights == ("" if recipe.network else "imagenet")
     assert recipe.new_layers_variance == 0.01
 
 
@@ -105,8 +106,8 @@ def test_the_rounds_on_the_way_to_the_test_set_follow_each_other():
 def test_vanilla_softmax_keeps_its_temperature():
     (recipe,) = [r for _, r, _ in commands("voc2012_resnet50.py") if not r.train_temperature]
     assert (recipe.temperature, recipe.low_level_features, recipe.decoder) == (1, (), "dupsampling")
-    predicting = network.build_network(dataclasses.replace(recipe, backbone="label_encoder"))
-    model = network.training_copy(predicting, recipe)
+    predicting = training.build_network(dataclasses.replace(recipe, **ENCODER))
+    model = training.training_copy(predicting, recipe)
     for softmax in (predicting.get_layer("softmax"), model.head[-1]):
         assert softmax.weights and not softmax.trainable_variables
 
@@ -114,10 +115,10 @@ def test_vanilla_softmax_keeps_its_temperature():
 @pytest.mark.slow
 def test_the_network_of_a_recipe_is_that_of_its_preset():
     recipe = training.load_recipe(RECIPES / "voc2012_resnet50.py", ["weights="])
-    model = network.build_network(recipe)
+    model = training.build_network(recipe)
     assert model.name == "resnet50_dupsampling" and model.output_shape[-1] == 21
     dupsampling = model.get_layer("dupsampling")
     assert (dupsampling.ratio, dupsampling.kernel.shape[2]) == (16, 64)
     fused = {layer.name for layer in model.layers if layer.name.endswith("_concat")}
     assert fused == {"aspp_concat", "fuse_conv1_3_concat", "fuse_b3u6c3_concat"}
-    assert network.training_copy(model, recipe).count_params() == model.count_params()
+    assert training.training_copy(model, recipe).count_params() == model.count_params()

@@ -58,7 +58,7 @@ Sec. 4.1.4, vanilla softmax, T = 1 throughout, against the 73.15 % above:
 
 Not in the paper: the crop, here DeepLabv3+'s 513 (Chen et al. 2018, Sec. 4), to which the FLOPS of
 Tables 2 and 3 agree. Differs from the paper in: T = exp(t) of a trained t, and what stands in
-keras_dup/training/optimizer.py about weight decay.
+keras_dup/training/_optimizer.py about weight decay.
 """
 
 from keras_dup.training import Recipe

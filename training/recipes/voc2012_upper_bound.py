@@ -1,7 +1,7 @@
 """PASCAL VOC 2012's label maps through each upsampling and back: mIOU* of Table 1 (Sec. 4.1.1).
 
 Fed with the label maps of train, measured on those of val. Figures are the PAPER's; the widths of
-its light network are not in it, see keras_dup/training/upper_bound.py.
+its light network are not in it, see research/upper_bound.py.
 
     # 94.80 %, bilinear at output stride 32
     python -m training.train training/recipes/voc2012_upper_bound.py \
@@ -27,7 +27,8 @@ recipe = Recipe(
     name="voc2012_upper_bound",
     num_classes=21,
     data_set="voc2012",
-    backbone="label_encoder",
+    datasets="research.upper_bound:datasets",
+    network="research.upper_bound:network",
     output_stride=16,
     channels=64,
     new_layers_variance=0.01,

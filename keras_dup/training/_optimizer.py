@@ -17,7 +17,7 @@ def poly(learning_rate, steps, power=0.9):
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class SGD(keras.optimizers.SGD):
-    """Keras's SGD with the paper's weight decay, a rate by variable, and clipping over replicas.
+    """Keras's SGD with the paper's weight decay, a rate per variable, and clipping over replicas.
 
     The paper's weight decay is an L2 loss of kernels alone, whose gradient passes through the
     momentum and is not clipped; Keras's would act on the weights directly. Keras's
@@ -29,16 +29,21 @@ class SGD(keras.optimizers.SGD):
         l2: of the L2 loss, l2 / 2 * the sum of squares.
         clip: largest norm of the gradient of the whole batch; 0: any.
         rates: {path of a variable: its share of the learning rate}; 1 for others.
+        undecayed: paths of further variables without the L2 loss.
     """
 
-    def __init__(self, *arguments, l2=0.0, clip=0.0, rates=None, **keywords):
+    def __init__(self, *arguments, l2=0.0, clip=0.0, rates=None, undecayed=(), **keywords):
         super().__init__(*arguments, **keywords)
         self.l2, self.clip, self.rates = l2, clip, dict(rates or {})
+        self.undecayed = tuple(undecayed)
 
     def build(self, variables):
         super().build(variables)
-        self._decays = [self.l2 * (variable.name not in UNDECAYED) for variable in variables]
+        self._decays = [self.l2 * self._is_decayed(variable) for variable in variables]
         self._shares = [self.rates.get(variable.path, 1.0) for variable in variables]
+
+    def _is_decayed(self, variable):
+        return variable.name not in UNDECAYED and variable.path not in self.undecayed
 
     def update_step(self, gradient, variable, learning_rate):
         i = _keras_private.variable_index(self, variable)
@@ -63,6 +68,7 @@ class SGD(keras.optimizers.SGD):
 
     def get_config(self):
         ours = {"l2": self.l2, "clip": self.clip, "rates": dict(self.rates)}
+        ours["undecayed"] = list(self.undecayed)
         return {**super().get_config(), **ours}
 
 

@@ -11,13 +11,7 @@ import tensorflow as tf
 
 from keras_dup import data
 from keras_dup.losses import over_replicas
-
-
-class WorkerLost(Exception):
-    """Another worker of `MultiWorkerMirroredStrategy` is gone; what it held is in the checkpoint.
-
-    Start this worker again: it waits for the others and all go on from the checkpoint.
-    """
+from keras_dup.training._errors import WorkerLost
 
 
 @functools.cache
@@ -66,24 +60,27 @@ def _config():
     return json.loads(os.environ.get("TF_CONFIG", "{}"))
 
 
-def train_batches(chosen, dataset, batch_size, change=None, **stream):
+def train_batches(chosen, dataset, batch_size, **stream):
     """`data.train_batches` for `fit`: every replica gets its share of the same global batches.
 
-    `change`, if given, is a function of images and label maps that every batch goes through.
+    Every batch goes through `dataset.change_batch(images, label_maps)`, where there is one.
     """
+    change = getattr(dataset, "change_batch", None)
+
+    def batches(**shard):
+        found = data.train_batches(dataset, batch_size, **shard, **stream)
+        return found.map(change) if change else found
+
     if chosen.num_replicas_in_sync == 1:
-        batches = data.train_batches(dataset, batch_size, **stream)
-        return batches.map(change) if change else batches
+        return batches()
     if batch_size % chosen.num_replicas_in_sync:
         raise ValueError(
             f"batch_size={batch_size} does not divide by {chosen.num_replicas_in_sync} replicas"
         )
 
     def share(context):
-        shard = context.input_pipeline_id, context.num_input_pipelines
-        batches = data.train_batches(dataset, batch_size, shard=shard, **stream)
-        batches = batches.map(change) if change else batches
-        return batches.rebatch(batch_size // chosen.num_replicas_in_sync, drop_remainder=True)
+        part = batches(shard=(context.input_pipeline_id, context.num_input_pipelines))
+        return part.rebatch(batch_size // chosen.num_replicas_in_sync, drop_remainder=True)
 
     return chosen.distribute_datasets_from_function(share)
 

@@ -1,0 +1,154 @@
+"""What happens around the steps of a run: counting, speed, validation, progress, NaN."""
+
+import math
+import resource
+import sys
+import time
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_dup import evaluation
+from keras_dup.data.pipeline import epoch_order
+from keras_dup.training._distribution import is_chief
+from keras_dup.training._predictor import THREADS, predictor
+from keras_dup.whole import writing
+
+
+class Count(keras.callbacks.Callback):
+    """Counts the batches of a run in `model.done`; first of the callbacks, the others read it.
+
+    Not the optimizer's iterations, which leave out what mixed_float16 skips.
+    """
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.done += 1
+
+
+class Speed(keras.callbacks.Callback):
+    """Adds images_per_second, waiting and peak_memory_mib to the logs of an epoch.
+
+    `waiting` is the share of the time of the steps that went by until a batch was there; None with
+    XLA, which tells no time. The first step of a process, in which Keras traces it, does not count
+    in either. The memory is that of the first GPU, or of this process.
+    """
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+        self.traced = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seconds, self.waited, self.steps = 0.0, 0.0, 0
+        self.ended = time.time()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # JAX fetches a batch before this call, TensorFlow after it
+        self.begun = self.ended if keras.backend.backend() == "jax" else time.time()
+        self.fetched = time.time()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ended = time.time()
+        if self.traced:
+            self.seconds += self.ended - self.begun
+            self.waited += logs.get("arrived", self.fetched) - self.begun
+            self.steps += 1
+        self.traced = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        timed = logs.pop("arrived", None) is not None or keras.backend.backend() == "jax"
+        if self.steps:
+            logs["images_per_second"] = self.batch_size * self.steps / self.seconds
+            logs["waiting"] = self.waited / self.seconds if timed else None
+        logs["peak_memory_mib"] = _peak_memory() / 2**20
+
+
+def _peak_memory():
+    if tf.config.list_logical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds val_miou and val_pixel_accuracy, at source size, to the logs of an epoch.
+
+    The trained weights, or their moving averages, go into the network that predicts, whose best
+    state is kept in best.keras. Not `validation_data`: under `MirroredStrategy` that fails on
+    batches of one image, and images of different sizes make no larger batch.
+    """
+
+    def __init__(self, network, val_data, output, best=-math.inf):
+        super().__init__()
+        self.network, self.val_data, self.output, self.best = network, val_data, output, best
+        self.report = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.update_network()
+        if not is_chief():
+            return
+        threads = THREADS if keras.backend.backend() == "jax" else 1
+        self.report = evaluation.evaluate(predictor(self.network), self.val_data, threads=threads)
+        logs.update({f"val_{key}": self.report[key] for key in ("miou", "pixel_accuracy")})
+        if logs["val_miou"] > self.best:
+            self.best = logs["val_miou"]
+            with writing(self.output / "best.keras") as temporary:
+                self.network.save(temporary)
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar with rate and time left over all steps of a run, and early how long it will take."""
+
+    def __init__(self, title, steps, done):
+        super().__init__()
+        slow = {} if sys.stderr.isatty() else {"mininterval": 30}
+        options = {"total": steps, "initial": done, "unit": " steps", "disable": not is_chief()}
+        self.bar = tqdm(desc=title, **options, **slow)
+        self.left, self.taken = steps - done, 0
+        self.told = self.left < 10 * _TELL_AFTER or not is_chief()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+        self.taken += 1
+        if self.taken == 1:
+            self.start = time.perf_counter()  # the first step is also the tracing
+        if not self.told and self.taken == 1 + _TELL_AFTER:
+            seconds = (time.perf_counter() - self.start) / _TELL_AFTER
+            minutes = seconds * self.left / 60
+            tqdm.write(
+                f"{self.bar.desc}: {self.left} steps of {seconds:.2f} s, about {minutes:.0f} "
+                "minutes, and the validations on top"
+            )
+            self.told = True
+
+
+_TELL_AFTER = 5
+
+
+class NotANumber(keras.callbacks.Callback):
+    """Ends a run whose loss is no number, with the pictures of that batch.
+
+    Raises:
+        FloatingPointError: at that step; the last checkpoint stays as it is.
+    """
+
+    def __init__(self, recipe, train_data):
+        super().__init__()
+        self.recipe, self.train_data = recipe, train_data
+
+    def on_train_batch_end(self, batch, logs=None):
+        if math.isnan(logs["loss"]):
+            step = self.model.done
+            raise FloatingPointError(
+                f"loss is NaN at step {step}, batch of {self._pictures(step - 1)}; try a lower "
+                "learning_rate, or clip_norm"
+            )
+
+    def _pictures(self, step):
+        size, count = self.recipe.batch_size, len(self.train_data)
+        files = getattr(self.train_data, "image_files", [f"picture {i}" for i in range(count)])
+        places = [divmod(k, count) for k in range(step * size, (step + 1) * size)]
+        names = [files[epoch_order(count, self.recipe.seed, epoch)[i]] for epoch, i in places]
+        return ", ".join(str(name) for name in names)

@@ -1,0 +1,141 @@
+"""The folder of a run: who writes to it, and what the run in it was made of."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+
+from keras_dup.training._provenance import provenance
+from keras_dup.training._recipe import Recipe
+from keras_dup.training._recipe_files import load_json
+from keras_dup.whole import remove_leftovers, write_json
+
+CHECKPOINT = "checkpoint.weights.h5"
+PRETRAINED = "pretraining.weights.h5"
+PROJECTION = "projection.npz"
+_QUOTED = 5  # files in one error
+_START_ANEW = "give another --output, or delete the folder to start anew"
+
+
+@contextlib.contextmanager
+def locked(output: pathlib.Path) -> Iterator[None]:
+    """Makes the folder and keeps other runs out of it; removes what a killed run left half-written.
+
+    The lock is the operating system's: it ends with this process, however that ends.
+
+    Raises ValueError if another run is at work in the folder.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":  # a folder has no lock there
+        yield
+        return
+    import fcntl
+
+    folder = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise ValueError(
+            f"{output}: another run is at work in this folder; wait for it, or give another "
+            "--output"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        remove_leftovers(output)
+        yield
+    finally:
+        os.close(folder)
+
+
+def has_begun(output: pathlib.Path) -> bool:
+    """Whether the run in a folder has a checkpoint to go on from."""
+    return (output / CHECKPOINT).exists() or (output / PRETRAINED).exists()
+
+
+def keep_recipe(recipe: Recipe, output: pathlib.Path) -> None:
+    """Writes recipe.json and runs.json; a run goes on with the same recipe and backend only."""
+    path, new = output / "recipe.json", _plain(recipe)
+    runs = output / "runs.json"
+    starts = load_json(runs) if runs.exists() else []
+    if path.exists() and has_begun(output):
+        old = {**_plain(Recipe(recipe.name, recipe.num_classes)), **load_json(path)}
+        changed = [f"{k}: {old[k]} -> {new[k]}" for k in new if old[k] != new[k]]
+        if changed:
+            raise ValueError(
+                f"{output} holds a run of another recipe ({'; '.join(changed)}); {_START_ANEW}"
+            )
+        backend, now = starts[-1]["backend"] if starts else None, keras.backend.backend()
+        if backend not in (None, now):
+            raise ValueError(
+                f"{output} holds a run on the backend {backend}, whose checkpoint does not fit "
+                f"{now}'s layers; go on with KERAS_BACKEND={backend}, or {_START_ANEW}"
+            )
+    write_json(new, path)
+    write_json([*starts, provenance()], runs)
+
+
+def _plain(recipe):
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def keep_split(train_data, val_data, output: pathlib.Path) -> None:
+    """Writes split.json, the files on either side with checksums; a run goes on with these only."""
+    path = output / "split.json"
+    new = {"train": contents(train_data), "val": contents(val_data)}
+    if not (has_begun(output) and path.exists()):
+        write_json(new, path)
+        return
+    for side, old in load_json(path).items():
+        if old == new[side]:
+            continue
+        files = old.get("files", {})
+        found = new[side].get("files", {})
+        names = [name for name in files if files[name] != found.get(name)]
+        quoted = ", ".join(names[:_QUOTED]) + (" and more" if len(names) > _QUOTED else "")
+        raise ValueError(
+            f"{output}: the data of this run have changed since it began "
+            f"({len(names)} files, {quoted or 'or their number'}); put them back, or {_START_ANEW}"
+        )
+
+
+def contents(dataset) -> dict:
+    """What a data set is made of: {"files": {name: checksum}}, or its kind and size."""
+    masks = getattr(dataset, "mask_files", None)
+    if masks is None:
+        return {"kind": type(dataset).__name__, "size": len(dataset)}
+    with ThreadPoolExecutor() as pool:
+        sums = pool.map(_checksum, dataset.image_files, masks)
+        names = [file.stem for file in dataset.image_files]
+        return {"files": dict(zip(names, sums, strict=True))}
+
+
+def _checksum(image, mask):
+    """Of the mask's bytes and the image's size."""
+    with open(mask, "rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    return f"{found.hexdigest()}-{os.path.getsize(image)}"
+
+
+def fitted_on(recipe: Recipe, train_data) -> dict:
+    """What W is made of: beside the labels, the fields of the recipe that its fit reads."""
+    fields = "num_classes", "window_ratio", "channels", "class_balance", "ignore_class", "ids"
+    made_of = {name: getattr(recipe, name) for name in fields}
+    files = json.dumps(contents(train_data), sort_keys=True)
+    digest = hashlib.blake2b(files.encode(), digest_size=8).hexdigest()
+    return json.loads(json.dumps({**made_of, "training_data": digest}))
+
+
+def is_fitted_on(output: pathlib.Path, made_of: dict) -> bool:
+    """Whether the W in a folder is made of that. Older runs that have begun do not say."""
+    path = output / "projection.json"
+    if not (output / PROJECTION).exists():
+        return False
+    return load_json(path) == made_of if path.exists() else has_begun(output)

@@ -1,0 +1,114 @@
+"""The log of a run: one row per epoch, as a table, as curves, and for TensorBoard."""
+
+import csv
+import math
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dup import pictures
+from keras_dup.training._predictor import predictor
+from keras_dup.whole import writing
+
+PANELS = {"loss": "loss", "val_miou": "validation mIoU", "temperature": "T"}
+
+
+def read_log(path: str | os.PathLike, last_step: int | None = None) -> list[dict[str, str]]:
+    """Reads the rows of a run's log.csv: {column: text}, "step" among them.
+
+    Args:
+        path: the file; one that does not exist has no rows.
+        last_step: leave out the rows of later steps.
+
+    Raises:
+        ValueError: the file is damaged or cut short.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        for row in rows:
+            if None in row or None in row.values():
+                raise ValueError(f"{len(row)} columns in a row")
+            row["step"] = str(int(row["step"]))
+    except (ValueError, KeyError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: the log is damaged or cut short ({error}); delete it, and the run goes on "
+            "with a new one"
+        ) from error
+    return [row for row in rows if last_step is None or int(row["step"]) <= last_step]
+
+
+class Log(keras.callbacks.Callback):
+    """Writes log.csv, one row per epoch, and shows it: curves.png, and TensorBoard's files.
+
+    Rows of steps that a checkpoint does not hold, since the run was killed, are written anew.
+    """
+
+    def __init__(self, output, network, val_data, step=0):
+        super().__init__()
+        self.output, self.network, self.val_data = output, network, val_data
+        self.rows = read_log(output / "log.csv", step)
+        self.writer = tf.summary.create_file_writer(str(output / "tensorboard"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"step": self.model.done, "epoch": epoch + 1, **logs}
+        row["learning_rate"] = number(self.model.optimizer.learning_rate)
+        softmax = self.network.layers[-1]
+        if hasattr(softmax, "log_temperature"):
+            row["temperature"] = math.exp(number(softmax.log_temperature))
+        self.rows.append(row)
+        path = self.output / "log.csv"
+        with writing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(
+                file, list(dict.fromkeys(key for row in self.rows for key in row))
+            )
+            table.writeheader()
+            table.writerows(self.rows)
+        draw_curves(self.rows, self.output / "curves.png")
+        self._summarize(row)
+
+    def _summarize(self, row):
+        try:
+            self._write_events(row)
+        except tf.errors.OpError as error:  # a full disk: no reason to end a run
+            print(f"TensorBoard's files cannot be written: {error.message}")
+
+    def _write_events(self, row):
+        with self.writer.as_default(row["step"]):
+            for name, value in row.items():
+                if value is not None:
+                    tf.summary.scalar(name, value)
+            picture = pictures.comparison(self.val_data, {"prediction": predictor(self.network)}, 6)
+            tf.summary.image("validation", np.asarray(picture)[None])
+        self.writer.flush()
+
+
+def draw_curves(rows, path):
+    """Draws loss, validation mIoU and T over the steps.
+
+    Args:
+        rows: of a run's log.csv, dicts with "step" and what `PANELS` names as far as it is there.
+        path: the picture, a PNG.
+    """
+    import matplotlib.figure
+
+    panels = [name for name in PANELS if rows[-1].get(name) not in (None, "")]
+    figure = matplotlib.figure.Figure(figsize=(4 * len(panels), 3.3), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, name in zip(axes, panels, strict=True):
+        points = [(int(row["step"]), float(row[name])) for row in rows if row.get(name)]
+        axis.plot(*zip(*points, strict=True), marker=".")
+        axis.set(xlabel="step", ylabel=PANELS[name])
+        axis.grid(alpha=0.3)
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def number(variable):
+    return float(keras.ops.convert_to_numpy(variable))  # mirrored variables have no float()

@@ -1,0 +1,78 @@
+"""What a training step makes small: the recipe's cross-entropy, an auxiliary head, a teacher."""
+
+import keras
+from keras import ops
+
+from keras_dup.layers import BilinearUpsampling
+from keras_dup.losses import PixelCrossentropy, over_replicas
+from keras_dup.packed_loss import packed_crossentropy
+
+AUXILIARY = "auxiliary_scores"  # the layer's name
+
+
+def crossentropy(recipe):
+    """The cross-entropy of a recipe, of logits."""
+    return PixelCrossentropy(
+        class_weights=recipe.class_weights or None,
+        hard_pixels=recipe.hard_pixels,
+        label_smoothing=recipe.label_smoothing,
+        from_logits=True,
+    )
+
+
+def objective(recipe, head=(), teacher=None):
+    """A function of images (B, H, W, 3), labels (B, H, W) and outputs: a number.
+
+        (1 - w) * crossentropy + w * distillation + auxiliary_weight * crossentropy of that head
+
+    w is `teacher_weight` where there is a teacher, else 0.
+
+    Args:
+        recipe: the recipe.
+        head: DUpsampling and softmax, where the outputs end before them; () for logits / T.
+        teacher: a model, or None.
+    """
+    loss = crossentropy(recipe)
+
+    def total(images, labels, outputs):
+        outputs, *auxiliary = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        value = packed_crossentropy(loss, *head, labels, outputs) if head else loss(labels, outputs)
+        if teacher is not None:
+            distilled = distillation(loss, labels, teacher(images, training=False), outputs)
+            value = (1 - recipe.teacher_weight) * value + recipe.teacher_weight * distilled
+        if auxiliary:
+            scores = upsampled(auxiliary[0], labels.shape[1:], recipe)
+            value += recipe.auxiliary_weight * loss(labels, scores)
+        return value
+
+    return total
+
+
+def distillation(loss, labels, probabilities, logits):
+    """The mean of KL(teacher || network) over the labelled pixels of all replicas.
+
+        sum of w[p] * sum_k q[p, k] (log q[p, k] - log s[p, k]) / sum of w[p],    w = 0 where void
+
+    Args:
+        loss: a `PixelCrossentropy`, for its void.
+        labels: (B, H, W).
+        probabilities: q, of the teacher, (B, H, W, K); no gradient goes there.
+        logits: of the network, (B, H, W, K); s is their softmax.
+    """
+    _, valid = loss.valid(ops.cast(labels, "int32"))
+    q = ops.stop_gradient(ops.cast(probabilities, "float32"))
+    log_q = ops.log(ops.maximum(q, keras.config.epsilon()))
+    log_s = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    divergence = ops.sum(q * (log_q - log_s), axis=-1)
+    return ops.divide_no_nan(ops.sum(divergence * valid), over_replicas(ops.sum(valid)))
+
+
+def upsampled(scores, size, recipe):
+    """Class scores (B, h, w, K) at the size of the labels, by bilinear interpolation."""
+    scores, ratio = ops.cast(scores, "float32"), recipe.output_stride
+    if recipe.decoder == "dupsampling":  # its features are at the centres of windows
+        sides = [-(-side // ratio) * ratio for side in size]
+        scores = ops.image.resize(scores, sides, interpolation="bilinear")
+    else:
+        scores = BilinearUpsampling(ratio, dtype="float32")(scores)
+    return scores[:, : size[0], : size[1]]

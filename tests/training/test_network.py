@@ -1,0 +1,82 @@
+"""The network of a recipe."""
+
+import dataclasses
+import sys
+import types
+
+import deeplab
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ten_steps import build
+from tiny_run import TINY
+
+from keras_dup import training
+
+
+def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):
+    def mine(recipe, projection):
+        return build(recipe.num_classes, recipe.output_stride, projection, recipe.channels)
+
+    monkeypatch.setitem(sys.modules, "mine", types.SimpleNamespace(mine=mine))
+    recipe = dataclasses.replace(TINY, network="mine:mine")
+    assert (
+        training.build_network(recipe, fitted).count_params() == mine(TINY, fitted).count_params()
+    )
+    for text, said in (("nobodys:mine", "No module named 'nobodys'"), ("mine:x", "no attribute")):
+        with pytest.raises(ValueError, match=f"'{text}' is not MODULE:FUNCTION.*{said}"):
+            training.build_network(dataclasses.replace(TINY, network=text), fitted)
+    with pytest.raises(ValueError, match=r"backbone_rate=0\.1 is for what `build` gives"):
+        dataclasses.replace(recipe, backbone_rate=0.1)
+
+
+@pytest.mark.parametrize(("peer", "stride"), [("keras_hub", 16), ("keras_cv", 32)])
+def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
+    pytest.importorskip(peer)
+    changes = {"network": f"research.peers.decoders:{peer}", "decoder": "bilinear"}
+    changes |= {"backbone": "efficientnet_lite0", "low_level_features": ("b2u2c3",)}
+    recipe = dataclasses.replace(TINY, output_stride=stride, **changes)
+    predicting = training.build_network(recipe)
+    model = training.training_copy(predicting, recipe)
+    image = tf.random.uniform((4, 32, 32, 3), maxval=255)
+    model.fit(image, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
+    predicting.set_weights(model.get_weights())
+    probabilities = predicting(image[:1, :30, :21])
+    assert probabilities.shape == (1, 30, 21, 7)
+    np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), 1, rtol=1e-5)
+    if peer == "keras_cv":
+        with pytest.raises(ValueError, match="output_stride=8; keras-cv's"):
+            training.build_network(dataclasses.replace(recipe, output_stride=8))
+
+
+def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
+    config = dataclasses.replace(
+        TINY, backbone="efficientnet_lite0", new_layers_variance=0.01, decoder="bilinear"
+    )
+    model = training.build_network(config)
+    assert model.get_layer("aspp0_conv").kernel.numpy().std() == pytest.approx(0.1, rel=0.02)
+    assert model.get_layer("aspp1_depthwise").kernel.numpy().std() == pytest.approx(0.1, rel=0.1)
+    first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    assert abs(first.kernel.numpy().std() - 0.1) > 0.01
+
+
+def test_what_a_checkpoint_filled_is_not_drawn_again(tmp_path):
+    shapes = deeplab.variables("resnet_v1_50", num_classes=7, low_level_channels=256)
+    values = deeplab.write(tmp_path / "model.ckpt", shapes)
+    config = dataclasses.replace(
+        TINY,
+        backbone="resnet50",
+        low_level_features=("b1u2c3",),
+        weights=str(tmp_path / "model.ckpt"),
+        new_layers_variance=0.01,
+    )
+    for decoder in ("bilinear", "dupsampling"):
+        model = training.build_network(dataclasses.replace(config, decoder=decoder))
+        aspp = model.get_layer("aspp0_conv").kernel
+        np.testing.assert_array_equal(aspp, values["aspp0/weights"])
+        fused = model.get_layer("fuse_b1u2c3_projection_conv").kernel
+        expected = values["decoder/feature_projection0/weights"]
+        assert np.array_equal(fused, expected) == (decoder == "bilinear")
+    # the DUpsampling decoder has no counterpart in the checkpoint: it is drawn
+    assert np.std(model.get_layer("compressed").kernel) == pytest.approx(0.1, rel=0.05)

@@ -1,0 +1,127 @@
+"""A run from end to end: its files, its resumption, what it refuses."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+from tiny_run import TINY
+
+from keras_dup import data, evaluation, layers, models, projection, training
+from keras_dup.projection import nearest
+from keras_dup.training import (
+    _checkpoint,
+    _folder,
+    _run,
+    datasets,
+    predictor,
+    read_log,
+)
+
+
+def weights(output):
+    return models.load(output / "model.keras").get_weights()
+
+
+def test_a_run_leaves_report_logs_and_pictures(finished):
+    output, report = finished
+    assert json.loads((output / "report.json").read_text()) == report
+    assert 0 <= report["miou"] <= 1 and set(report["iou"]) == set(data.Shapes(1).class_names)
+    rows = read_log(output / "log.csv", last_step=4)
+    assert [row["step"] for row in rows] == ["2", "4"]
+    for name in ("loss", "val_miou", "temperature", "learning_rate", "peak_memory_mib"):
+        assert np.isfinite(float(rows[1][name]))
+    assert float(rows[1]["images_per_second"]) > 0 and 0 <= float(rows[1]["waiting"]) <= 1
+    assert report["best"]["miou"] == max(float(row["val_miou"]) for row in rows)
+    for name in ("predictions.png", "curves.png", "projection.npz", "recipe.json", "best.keras"):
+        assert (output / name).exists()
+    assert list((output / "tensorboard").iterdir())
+    assert not list(output.glob(".*")), "something was left half-way"
+    (started,) = json.loads((output / "runs.json").read_text())
+    assert started["versions"]["keras"] == keras.__version__ and len(started["commit"]) >= 40
+
+
+def test_the_saved_network_is_the_one_that_was_validated(finished):
+    output, report = finished
+    model = models.load(output / "model.keras")
+    assert isinstance(model.layers[-1], layers.AdaptiveTemperatureSoftmax)
+    again = evaluation.evaluate(predictor(model), datasets(TINY)[1])
+    assert again["iou"] == report["iou"]
+
+
+def test_ctrl_c_and_resume_end_in_the_weights_of_an_uninterrupted_run(finished, quick, tmp_path):
+    def ctrl_c(self, batch, logs=None):
+        if self.model.done == 2:  # before the third, mid-epoch
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler_before = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_checkpoint.Checkpoint, "on_train_batch_begin", ctrl_c)
+        with pytest.raises(training.Interrupted, match="stopped at step 3") as stopped:
+            training.train(TINY, tmp_path)
+    assert stopped.value.status == 130
+    assert (tmp_path / _folder.CHECKPOINT).exists() and not (tmp_path / "report.json").exists()
+    assert signal.getsignal(signal.SIGINT) is handler_before
+    report = training.train(TINY, tmp_path)
+    assert report["iou"] == finished[1]["iou"]
+    for resumed, whole in zip(weights(tmp_path), weights(finished[0]), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
+
+
+def test_pretraining_brings_the_features_to_the_compressed_labels(quick, tmp_path):
+    config = dataclasses.replace(TINY, pretraining_steps=4, pretraining_learning_rate=0.001)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_run._Run, "train", lambda self: seen.append(self.training.get_weights()))
+        patch.setattr(_run._Run, "finish", lambda self, found: found)
+        training.train(config, tmp_path)
+        training.train(config, tmp_path)  # goes on after the last step
+    for one, two in zip(*seen, strict=True):
+        np.testing.assert_array_equal(one, two)
+    start = training.build_network(TINY, projection.load(tmp_path / "projection.npz"))
+    changed = [not np.allclose(a, b) for a, b in zip(start.get_weights(), seen[0], strict=True)]
+    assert any(changed) and (tmp_path / _folder.PRETRAINED).exists()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_random_w_is_trained_where_the_recipe_says_so(trained, quick, tmp_path):
+    config = dataclasses.replace(TINY, projection="random", train_projection=trained)
+    training.train(config, tmp_path)
+    model = models.load(tmp_path / "model.keras").get_layer("dupsampling")
+    found = model.kernel.numpy()[0, 0]
+    orthonormal = np.allclose(found @ found.T, np.eye(len(found)), atol=1e-6)
+    assert orthonormal == (not trained) and (not model.bias.numpy().any()) == (not trained)
+    assert not (tmp_path / "projection.npz").exists()
+
+
+def test_nearest_neighbour_upsampling_is_trained_by_name(quick, tmp_path):
+    config = dataclasses.replace(TINY, projection="nearest", channels=7)
+    training.train(config, tmp_path)
+    kernel = models.load(tmp_path / "model.keras").get_layer("dupsampling").kernel[0, 0]
+    np.testing.assert_array_equal(kernel, nearest(7, 16).matrix)
+
+
+def test_a_network_whose_multiply_adds_cannot_be_counted_is_not_lost(capsys):
+    block = keras.Sequential([keras.layers.Conv2D(2, 1)])
+
+    class Composite(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="composite")
+            self.block = block
+
+        def call(self, x):
+            return self.block(x)
+
+    image = keras.Input((None, None, 3))
+    assert _run._multiply_adds(keras.Model(image, Composite()(image)), (32, 32)) is None
+    assert "not counted: flops: composite is a Composite" in capsys.readouterr().out
+
+
+def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(_run.importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):
+        training.train(TINY, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
