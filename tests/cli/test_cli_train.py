@@ -9,7 +9,7 @@ from PIL import Image
 from ten_steps import build
 
 from keras_dup import cli, data, models
-from keras_dup.training import callbacks
+from keras_dup.training import _callbacks
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(callbacks, "_TELL_AFTER", 1)
+    monkeypatch.setattr(_callbacks, "_TELL_AFTER", 1)
     steps = ["steps=20", "steps_per_epoch=10", "batch_size=2", "devices=cpu:0"]
     steps.append("channels=8")
     run = tmp_path / "run"
