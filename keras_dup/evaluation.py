@@ -1,69 +1,87 @@
-"""How good predictions are on labelled data, at source size: IoU, accuracy, boundaries.
+"""How good predictions are on labelled data, at source size: IoU, accuracy, boundaries, blocks.
 
-NumPy and SciPy: a prediction may come from a Keras model, an exported one or a file.
+NumPy and SciPy only: predictions may come from a Keras model, an exported model or files.
 """
 
+import collections
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from keras_dup.label_maps import VOID
+from keras_dup.label_maps import VOID, IdCounts, confusion, doubt, ious
+
+if typing.TYPE_CHECKING:  # it imports TensorFlow
+    from keras_dup.data.protocol import Dataset
+
+__all__ = ["block_borders", "confusion", "distance_to_a_change", "evaluate", "ious", "table"]
 
 
-def evaluate(predict, dataset, trimap_widths=(), boundary=False, verbose=True, threads=1):
-    """Compares a label map of every image with the truth.
+def evaluate(
+    predict: Callable[[np.ndarray], np.ndarray],
+    dataset: "Dataset",
+    trimap_widths: Sequence[float] = (),
+    boundary: bool = False,
+    verbose: bool = True,
+    threads: int = 1,
+    grid: int | None = None,
+    warn: bool = True,
+) -> dict[str, typing.Any]:
+    """Predicts all images of a data set and compares the label maps with the true ones.
 
     Args:
         predict: image (H, W, 3) uint8 -> (H, W) class ids.
-        dataset: a data set of `keras_dup.data` (`image(i)`, `label_map(i)` with void 255,
-            `num_classes`, `class_names`).
-        trimap_widths: widths in pixels. For each the mIoU of the pixels nearer than that to a
-            change of label, void being a label (Chen et al. 2018, Sec. 4.4).
-        boundary: also boundary IoU: of the pixels of a class within 2 % of the image's diagonal of
-            its contour or of the image's edge (Cheng et al. 2021, Eq. 1), over all images together.
+        dataset: a data set of `keras_dup.data`, or any object with `image(i)`, `label_map(i)`
+            (void is 255), `num_classes`, `class_names` and a length.
+        trimap_widths: distances in pixels. For each the report has the mIoU of the pixels closer
+            than that to a change of label; void is a label here (Chen et al. 2018, Sec. 4.4).
+        boundary: also report boundary IoU. It takes the pixels of a class within 2 % of the image
+            diagonal from its contour or the image edge (Cheng et al. 2021, Eq. 1), all images
+            together.
         verbose: show a progress bar.
-        threads: how many images to predict at once; more than 1 calls `predict` from threads.
+        threads: the number of images to predict at once. `predict` is called from threads if it
+            is more than 1.
+        grid: the ratio r of the model. Also report how many borders lie between r x r windows,
+            see `block_borders`.
+        warn: warn if a class occurs in no mask, or if masks and predictions do not fit together.
 
     Returns:
-        {"miou", "pixel_accuracy", "iou": {class name: IoU or None}, "images", "confusion" (rows are
-        the truth), "image_miou": [mIoU of each image, None where all is void]} and, as asked for,
-        "trimap_miou": {width: mIoU} and "boundary_iou": {class name: IoU or None, "mean": mean}.
-        A mean is over the classes that are present in truth or prediction, as in the paper.
+        A dict:
+        miou: the mean of `iou` over the classes in truth or prediction, as in the paper
+        pixel_accuracy: the share of the labelled pixels that is right
+        iou: {class name: IoU, None for a class in neither}; equal names get their ids, "other (2)"
+        images: the number of images
+        confusion: (K, K) counts of pixels as lists, row = truth, column = prediction
+        image_miou: the mIoU of each image, None for an image without labels
+        warnings: what `warn` warns of, as sentences
+        trimap_miou: {width: mIoU}, if asked for
+        boundary_iou: {class name: IoU or None, "mean": their mean}, if asked for
+        blocks: if `grid` is given, {"ratio": r, "chance": 1/r, "predicted" and "truth": the share
+            of the borders on the grid, "predicted_over_chance" and "truth_over_chance"}; None
+            without borders
 
     Raises:
-        ValueError: a prediction of another size than its truth, or an id outside the classes.
+        ValueError: a prediction has another size than its truth or an id that is no class; all
+            pixels are void.
     """
-    size, names = dataset.num_classes, dataset.class_names
-    total = np.zeros((size, size), np.int64)
-    bands = {width: np.zeros_like(total) for width in trimap_widths}
-    contours, image_miou = np.zeros((2, size), np.int64), []
+    totals = _Totals(dataset, trimap_widths, boundary, grid)
     predicted = _predicted(predict, dataset, threads)
     bar = {"desc": "evaluating", "unit": " images", "total": len(dataset), "disable": not verbose}
     for i, found in enumerate(tqdm(predicted, **bar)):
         truth = dataset.label_map(i)
-        _check(found, truth, size, i)
-        counts = confusion(truth, found, size)
-        total += counts
-        image_miou.append(_mean(ious(counts)))
-        if bands:
-            distance = distance_to_a_change(truth)
-        for width, band in bands.items():
-            band += confusion(np.where(distance < width, truth, VOID), found, size)
-        if boundary:
-            contours += boundary_counts(truth, found, size)
-    report = _report(total, names, len(dataset), image_miou)
-    if bands:
-        report["trimap_miou"] = {width: _mean(ious(band)) for width, band in bands.items()}
-    if boundary:
-        both, either = contours
-        iou = np.divide(both, either, out=np.full(size, np.nan), where=either > 0)
-        report["boundary_iou"] = {**named(iou, names), "mean": _mean(iou)}
+        _check(found, truth, dataset.num_classes, i)
+        totals.add(truth, found)
+    report = totals.report()
+    for message in report["warnings"] if warn else ():
+        warnings.warn(message, stacklevel=2)
     return report
 
 
-def _predicted(predict, dataset, threads):
+def _predicted(predict: Callable, dataset: "Dataset", threads: int) -> Iterator[np.ndarray]:
     """Yields the predictions of all images, in order."""
 
     def one(i):
@@ -76,82 +94,131 @@ def _predicted(predict, dataset, threads):
         yield from pool.map(one, range(len(dataset)))
 
 
-def confusion(truth, found, num_classes):
-    """(K, K) counts of the pixels of two label maps: row = truth, column = found; void left out."""
-    valid = truth != VOID
-    pairs = truth[valid].astype(np.int64) * num_classes + found[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+def _check(found, truth, num_classes, i):
+    if found.shape != truth.shape:
+        raise ValueError(f"image {i}: predicted {found.shape}, but its truth is {truth.shape}")
+    if found.dtype.kind not in "iu":
+        raise ValueError(f"image {i}: predicted {found.dtype} values; integer ids are expected")
+    wrong = found[(found < 0) | (found >= num_classes)]
+    if wrong.size:
+        raise ValueError(
+            f"image {i}: predicted class id {wrong.max()}, but the data set has {num_classes} "
+            f"classes (ids 0..{num_classes - 1}); is the model of another data set?"
+        )
 
 
-def ious(counts):
-    """(K, K) counts -> (K,) IoU, NaN for a class in neither truth nor prediction."""
-    right = np.diag(counts)
-    union = counts.sum(0) + counts.sum(1) - right
-    return np.divide(right, union, out=np.full(len(counts), np.nan), where=union > 0)
+class _Totals:
+    """Counts over all images so far. Arguments as in `evaluate`."""
+
+    def __init__(self, dataset, trimap_widths, boundary, grid):
+        size = dataset.num_classes
+        self.names, self.grid = list(dataset.class_names), grid
+        self.counts = np.zeros((size, size), np.int64)
+        self.bands = {width: np.zeros_like(self.counts) for width in trimap_widths}
+        self.contours = np.zeros((2, size), np.int64) if boundary else None
+        self.borders = np.zeros((2, 2), np.int64)  # predicted, truth: on the grid, all
+        self.image_miou, self.ids = [], IdCounts()
+
+    def add(self, truth, found):
+        size = len(self.counts)
+        counts = confusion(truth, found, size)
+        self.counts += counts
+        self.image_miou.append(_mean(ious(counts)))
+        self.ids.add(truth)
+        if self.bands:
+            distance = distance_to_a_change(truth)
+        for width, band in self.bands.items():
+            band += confusion(np.where(distance < width, truth, VOID), found, size)
+        if self.contours is not None:
+            self.contours += _boundary_counts(truth, found, size)
+        if self.grid:
+            self.borders += [block_borders(ids, self.grid) for ids in (found, truth)]
+
+    def report(self):
+        counts, pixels = self.counts, self.counts.sum()
+        if not pixels:
+            raise ValueError("every pixel of every label map is void")
+        doubts = self.ids.complaint(len(counts), self.names), doubt(counts)
+        report = {
+            "miou": _mean(ious(counts)),
+            "pixel_accuracy": float(np.trace(counts) / pixels),
+            "iou": _by_name(ious(counts), self.names),
+            "images": len(self.image_miou),
+            "confusion": counts.tolist(),
+            "image_miou": self.image_miou,
+            "warnings": [text for text in doubts if text],
+        }
+        if self.bands:
+            means = {width: _mean(ious(band)) for width, band in self.bands.items()}
+            report["trimap_miou"] = means
+        if self.contours is not None:
+            iou = _ratio(*self.contours)
+            report["boundary_iou"] = {**_by_name(iou, self.names, "mean"), "mean": _mean(iou)}
+        if self.grid:
+            report["blocks"] = _blocks(self.borders, self.grid)
+        return report
 
 
-def boundary_counts(truth, found, num_classes):
+def _ratio(part, whole):
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _blocks(borders, ratio):
+    shares = [None if np.isnan(share) else float(share) for share in _ratio(*borders.T)]
+    found = dict(zip(("predicted", "truth"), shares, strict=True))
+    over = {f"{k}_over_chance": None if v is None else ratio * v for k, v in found.items()}
+    return {"ratio": ratio, "chance": 1 / ratio, **found, **over}
+
+
+def block_borders(label_map: np.ndarray, ratio: int) -> tuple[int, int]:
+    """Counts the borders of a label map, and those of them that lie on the grid of the windows.
+
+    A border is a pair of pixels, side by side or one above the other, with different ids. It is
+    on the grid if the pixels belong to different r x r windows. Of borders that know nothing of
+    the windows 1 of r is on the grid; a larger share shows as blocks.
+
+    Args:
+        label_map: (H, W) ids; void counts as a label.
+        ratio: r, the side of a window in pixels. The first window begins at the first pixel.
+
+    Returns: (borders on the grid, all borders).
+
+    Raises:
+        ValueError: ratio is less than 2.
+    """
+    if ratio < 2:
+        raise ValueError(f"ratio={ratio}; at least 2 is expected")
+    rows = label_map[1:] != label_map[:-1]
+    columns = label_map[:, 1:] != label_map[:, :-1]
+    on_grid = rows[ratio - 1 :: ratio].sum() + columns[:, ratio - 1 :: ratio].sum()
+    return int(on_grid), int(rows.sum() + columns.sum())
+
+
+def _boundary_counts(truth, found, num_classes):
     """(2, K): pixels in both and in either of the boundaries of each class."""
     width = max(1, round(0.02 * float(np.hypot(*truth.shape))))
     counts = np.zeros((2, num_classes), np.int64)
     valid = truth != VOID
     for k in np.union1d(truth[valid], found[valid]):
-        ours, theirs = (_boundary((ids == k) & valid, width) for ids in (truth, found))
-        counts[:, k] = np.sum(ours & theirs), np.sum(ours | theirs)
+        true, predicted = (_boundary((ids == k) & valid, width) for ids in (truth, found))
+        counts[:, k] = np.sum(true & predicted), np.sum(true | predicted)
     return counts
 
 
-def table(report):
-    """The report as lines of text, one class a line."""
-    rows = [*report["iou"].items(), ("mIoU", report["miou"])]
-    rows.append(("pixel accuracy", report["pixel_accuracy"]))
-    for width, value in report.get("trimap_miou", {}).items():
-        rows.append((f"mIoU less than {width} px from a boundary", value))
-    if "boundary_iou" in report:
-        rows.append(("mean boundary IoU", report["boundary_iou"]["mean"]))
-    length = max(len(name) for name, _ in rows)
-    return "\n".join(
-        f"{name:{length}}  " + ("absent" if value is None else f"{100 * value:6.2f} %")
-        for name, value in rows
-    )
+def _boundary(mask, width):
+    """The pixels of a mask that `width` erosions with 3 x 3 remove; outside nothing is set."""
+    inside = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]
+    return mask & (inside <= width)
 
 
-def _check(found, truth, num_classes, i):
-    if found.shape != truth.shape:
-        raise ValueError(f"image {i}: predicted {found.shape}, but its truth is {truth.shape}")
-    if found.min() < 0 or found.max() >= num_classes:
-        raise ValueError(
-            f"image {i}: predicted class id {found.max()}, but the data set has {num_classes} "
-            f"classes (ids 0..{num_classes - 1}); is the model of another data set?"
-        )
+def distance_to_a_change(truth: np.ndarray) -> np.ndarray:
+    """The distance of each pixel to the nearest change of label.
 
+    Args: truth, (H, W) ids; void counts as a label.
 
-def _report(counts, names, images, image_miou):
-    iou, pixels = ious(counts), counts.sum()
-    if not pixels:
-        raise ValueError("every pixel of every label map is void")
-    return {
-        "miou": _mean(iou),
-        "pixel_accuracy": float(np.trace(counts) / pixels),
-        "iou": named(iou, names),
-        "images": images,
-        "confusion": counts.tolist(),
-        "image_miou": image_miou,
-    }
-
-
-def _mean(iou):
-    return None if np.isnan(iou).all() else float(np.nanmean(iou))
-
-
-def named(iou, names):
-    """{class name: IoU, None where it is nan}."""
-    values = [None if np.isnan(value) else float(value) for value in iou]
-    return dict(zip(names, values, strict=True))
-
-
-def distance_to_a_change(truth):
-    """(H, W): straight distance to the nearest pixel beside one of another label, itself 0."""
+    Returns: (H, W) Euclidean distances. Pixels beside a pixel of another label have 0; without
+        any change all are infinite.
+    """
     edge = np.zeros(truth.shape, bool)
     for axis in (0, 1):
         differs = np.diff(truth.astype(np.int16), axis=axis) != 0
@@ -164,7 +231,37 @@ def distance_to_a_change(truth):
     return ndimage.distance_transform_edt(~edge)
 
 
-def _boundary(mask, width):
-    """The pixels of a mask that `width` erosions with 3 x 3 take away; outside nothing is set."""
-    inside = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]
-    return mask & (inside <= width)
+def _mean(iou):
+    return None if np.isnan(iou).all() else float(np.nanmean(iou))
+
+
+def _by_name(iou, names, *taken):
+    """{class name: IoU, None for NaN}; a name that is not unique or is `taken` gets its id."""
+    counts = collections.Counter([*names, *taken])
+    found = {}
+    for k, value in enumerate(iou):
+        name = names[k] if counts[names[k]] == 1 else f"{names[k]} ({k})"
+        while name in found or (name != names[k] and name in counts):
+            name = f"{name} ({k})"
+        found[name] = None if np.isnan(value) else float(value)
+    return found
+
+
+def table(report: dict[str, typing.Any]) -> str:
+    """The report of `evaluate` as lines of text, one class per line."""
+    rows = [*report["iou"].items(), ("mIoU", report["miou"])]
+    rows.append(("pixel accuracy", report["pixel_accuracy"]))
+    for width, value in report.get("trimap_miou", {}).items():
+        rows.append((f"mIoU less than {width} px from a boundary", value))
+    if "boundary_iou" in report:
+        rows.append(("mean boundary IoU", report["boundary_iou"]["mean"]))
+    blocks = report.get("blocks")
+    if blocks:
+        grid = f"borders on the {blocks['ratio']} px grid"
+        rows += [(f"predicted {grid}", blocks["predicted"]), (f"true {grid}", blocks["truth"])]
+        rows.append((f"{grid} by chance", blocks["chance"]))
+    length = max(len(name) for name, _ in rows)
+    return "\n".join(
+        f"{name:{length}}  " + ("absent" if value is None else f"{100 * value:6.2f} %")
+        for name, value in rows
+    )

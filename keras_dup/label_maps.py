@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["VOID", "IdCounts", "IdTable", "check_ids", "count_ids", "doubt", "palette"]
+__all__ = [
+    "VOID",
+    "IdCounts",
+    "IdTable",
+    "check_ids",
+    "confusion",
+    "count_ids",
+    "doubt",
+    "ious",
+    "palette",
+]
 
 VOID = 255
 """The id of pixels without a label in every label map that this package hands out."""
@@ -147,6 +157,40 @@ def count_ids(label_maps: Iterable[np.ndarray]) -> IdCounts:
     for label_map in label_maps:
         counts.add(np.asarray(label_map))
     return counts
+
+
+def confusion(truth: np.ndarray, found: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts the pixels of two label maps by their pairs of classes; void is left out.
+
+    Args: truth, found: (H, W) ids of K classes; truth may have void, 255.
+
+    Returns: (K, K) counts, row = truth, column = found.
+    """
+    valid = truth != VOID
+    pairs = truth[valid].astype(np.int64) * num_classes + found[valid]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def ious(confusion: np.ndarray, of: str = "either") -> np.ndarray:
+    """The intersection over union of each class. mIoU is their mean, `np.nanmean`.
+
+    Args:
+        confusion: (..., K, K) counts of pixels, row = truth, column = prediction.
+        of: the classes that have an IoU. "either": those in truth or prediction, as in the paper
+            and in PASCAL VOC's tools; a class that is predicted but not there has 0. "truth":
+            those in the truth, so that the means of several predictions of one truth are over
+            the same classes.
+
+    Returns: (..., K) IoU, NaN for the other classes.
+
+    Raises ValueError for another `of`.
+    """
+    if of not in ("either", "truth"):
+        raise ValueError(f"of={of!r}; 'either' or 'truth' is expected")
+    true, right = confusion.sum(-1), np.diagonal(confusion, axis1=-2, axis2=-1)
+    union = true + confusion.sum(-2) - right
+    counted = union if of == "either" else true
+    return np.divide(right, union, out=np.full(union.shape, np.nan), where=counted > 0)
 
 
 def doubt(confusion: np.ndarray) -> str:

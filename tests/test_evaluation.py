@@ -1,4 +1,6 @@
-"""mIoU, trimaps and boundary IoU against slow definitions and scikit-learn's counts."""
+"""mIoU, trimaps, boundary IoU and blocks against slow definitions."""
+
+import warnings
 
 import numpy as np
 import pytest
@@ -13,9 +15,9 @@ VOID = 255
 class Labelled:
     """Pairs of label maps as a data set; the "image" is what will be predicted."""
 
-    def __init__(self, pairs, num_classes):
+    def __init__(self, pairs, num_classes, class_names=None):
         self.pairs, self.num_classes = pairs, num_classes
-        self.class_names = tuple(f"class {k}" for k in range(num_classes))
+        self.class_names = class_names or tuple(f"class {k}" for k in range(num_classes))
 
     def __len__(self):
         return len(self.pairs)
@@ -37,11 +39,17 @@ def blobs(seed, size=(40, 56), num_classes=4):
     return truth, other.argmax(0).astype(np.uint8)
 
 
-PAIRS = [blobs(seed, size) for seed, size in enumerate([(40, 56), (31, 33), (50, 20)])]
+PAIRS = [blobs(seed, size) for seed, size in enumerate([(40, 56), (31, 33), (48, 64)])]
+
+
+def evaluate(dataset, *arguments, **options):
+    """The report of predictions that are the "images"; class 4 of 5 never occurs, unwarned."""
+    options = {"verbose": False, "warn": False, **options}
+    return evaluation.evaluate(np.asarray, dataset, *arguments, **options)
 
 
 def test_the_report_equals_slow_counts():
-    report = evaluation.evaluate(np.asarray, Labelled(PAIRS, 5), verbose=False)
+    report = evaluate(Labelled(PAIRS, 5))
     iou = reference.iou(PAIRS, 5, VOID)
     assert list(report["iou"].values()) == pytest.approx(iou)
     present = [value for value in iou if value is not None]
@@ -58,9 +66,59 @@ def test_the_report_equals_slow_counts():
         assert report["image_miou"][i] == pytest.approx(np.mean(present))
 
 
+def test_a_class_that_is_predicted_but_not_there_counts_as_zero():
+    truth, found = np.array([[0, 0, 1, 255]]), np.array([[0, 2, 1, 2]])
+    report = evaluate(Labelled([(truth, found)], 4))
+    assert list(report["iou"].values()) == [0.5, 1, 0, None]
+    assert report["miou"] == report["image_miou"][0] == pytest.approx(0.5)
+    counts = evaluation.confusion(truth, found, 4)
+    np.testing.assert_array_equal(evaluation.ious(counts), [0.5, 1, 0, np.nan])
+    np.testing.assert_array_equal(evaluation.ious(counts, "truth"), [0.5, 1, np.nan, np.nan])
+    several = np.stack([counts, counts.T])
+    np.testing.assert_array_equal(evaluation.ious(several)[1], [0.5, 1, 0, np.nan])
+    with pytest.raises(ValueError, match="of='prediction'; 'either' or 'truth' is expected"):
+        evaluation.ious(counts, "prediction")
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (("bg", "other", "other"), ["bg", "other (1)", "other (2)"]),
+        (("a", "a", "a (1)"), ["a (0)", "a (1) (1)", "a (1)"]),
+        (("mean", "", ""), ["mean", " (1)", " (2)"]),
+    ],
+)
+def test_classes_of_one_name_are_all_reported(names, keys):
+    truth, found = np.array([[0, 1, 1, 2, 2]]), np.array([[0, 1, 2, 2, 2]])
+    report = evaluate(Labelled([(truth, found)], 3, names), boundary=True)
+    assert report["iou"] == dict(zip(keys, [1, 0.5, pytest.approx(2 / 3)], strict=True))
+    assert len(report["boundary_iou"]) == 4
+    assert report["boundary_iou"]["mean"] == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)
+    assert len(evaluation.table(report).splitlines()) == 6
+
+
+def test_a_class_that_no_mask_has_is_said():
+    truth = np.array([[0, 0, 255]], np.uint8)
+    masks = Labelled([(truth, np.zeros_like(truth))], 2, ("background", "object"))
+    said = r'class 1 "object" occurs in none of 1 masks; ids found: 0 \(67 %\), 255 \(33 %, void\)'
+    with pytest.warns(UserWarning, match=said):
+        report = evaluation.evaluate(np.asarray, masks, verbose=False)
+    assert report["miou"] == 1 and len(report["warnings"]) == 1
+    assert "object          absent" in evaluation.table(report)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluation.evaluate(np.asarray, Labelled(PAIRS, 4), verbose=False)
+
+
+def test_masks_of_other_classes_are_said():
+    shifted = [(np.where(truth == VOID, VOID, (truth + 1) % 4), found) for truth, found in PAIRS]
+    with pytest.warns(UserWarning, match="do the ids of the masks mean the classes"):
+        evaluation.evaluate(np.asarray, Labelled(shifted, 4), verbose=False)
+
+
 def test_a_trimap_holds_the_pixels_near_another_label():
     widths = (1, 2, 4)
-    report = evaluation.evaluate(np.asarray, Labelled(PAIRS, 4), widths, verbose=False)
+    report = evaluate(Labelled(PAIRS, 4), widths)
     for width in widths:
         near = []
         for truth, found in PAIRS:
@@ -88,7 +146,7 @@ def _edges(truth):
 
 
 def test_boundary_iou_is_that_of_eroded_masks():
-    report = evaluation.evaluate(np.asarray, Labelled(PAIRS, 4), boundary=True, verbose=False)
+    report = evaluate(Labelled(PAIRS, 4), boundary=True)
     for k in range(4):
         both = either = 0
         for truth, found in PAIRS:
@@ -106,7 +164,7 @@ def test_boundary_iou_is_that_of_eroded_masks():
 
 def test_a_perfect_prediction_scores_one_and_the_table_shows_it():
     pairs = [(truth, np.where(truth == VOID, 0, truth)) for truth, _ in PAIRS]
-    report = evaluation.evaluate(np.asarray, Labelled(pairs, 5), (2,), True, verbose=False)
+    report = evaluate(Labelled(pairs, 5), (2,), True)
     assert report["miou"] == report["pixel_accuracy"] == 1
     assert report["trimap_miou"] == {2: 1} and report["boundary_iou"]["mean"] == 1
     lines = evaluation.table(report).splitlines()
@@ -117,27 +175,62 @@ def test_a_perfect_prediction_scores_one_and_the_table_shows_it():
 def test_an_image_that_is_void_throughout_counts_for_nothing():
     void = np.full((8, 8), VOID, np.uint8)
     pairs = [*PAIRS, (void, np.zeros_like(void))]
-    report = evaluation.evaluate(np.asarray, Labelled(pairs, 4), (2,), True, verbose=False)
+    report = evaluate(Labelled(pairs, 4), (2,), True)
     assert report["image_miou"][-1] is None
-    fewer = evaluation.evaluate(np.asarray, Labelled(PAIRS, 4), (2,), True, verbose=False)
+    fewer = evaluate(Labelled(PAIRS, 4), (2,), True)
     for key in ("miou", "trimap_miou", "boundary_iou"):
         assert report[key] == fewer[key]
     with pytest.raises(ValueError, match="every pixel of every label map is void"):
-        evaluation.evaluate(np.asarray, Labelled(pairs[-1:], 4), verbose=False)
+        evaluate(Labelled(pairs[-1:], 4))
 
 
 def test_predictions_that_do_not_fit_are_named():
     truth, found = PAIRS[0]
     with pytest.raises(ValueError, match=r"image 0: predicted \(40, 55\), but its truth is"):
         evaluation.evaluate(lambda x: x[:, 1:], Labelled(PAIRS, 4), verbose=False)
+    with pytest.raises(ValueError, match="image 0: predicted float64 values; integer ids are"):
+        evaluation.evaluate(lambda x: x / 2, Labelled(PAIRS, 4), verbose=False)
     with pytest.raises(ValueError, match=r"image 0: predicted class id 3, .* has 2 classes"):
-        evaluation.evaluate(np.asarray, Labelled([(truth % 2, found)], 2), verbose=False)
+        evaluate(Labelled([(truth % 2, found)], 2))
 
 
 def test_several_threads_give_the_same_report():
-    reports = [
-        evaluation.evaluate(np.asarray, Labelled(PAIRS, 5), (2,), True, False, threads)
-        for threads in (1, 3)
-    ]
+    reports = [evaluate(Labelled(PAIRS, 5), (2,), True, threads=threads) for threads in (1, 3)]
     np.testing.assert_array_equal(*(report.pop("confusion") for report in reports))
     assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 16, 64])
+def test_borders_on_the_grid_are_those_between_windows(ratio):
+    label_map, _ = blobs(0, (37, 50))
+    on_grid = borders = 0
+    for i, j in np.ndindex(label_map.shape):
+        for below in ((i + 1, j), (i, j + 1)):
+            if np.less(below, label_map.shape).all() and label_map[below] != label_map[i, j]:
+                borders += 1
+                on_grid += any(a // ratio != b // ratio for a, b in zip(below, (i, j), strict=True))
+    assert evaluation.block_borders(label_map, ratio) == (on_grid, borders)
+    assert borders > 300
+
+
+def test_blocks_are_reported_beside_the_truth_and_chance():
+    truth, _ = blobs(0, (48, 64))
+    windows = np.kron(np.arange(48).reshape(6, 8) % 4, np.ones((8, 8), np.uint8))
+    report = evaluate(Labelled([(truth, windows), (truth, windows)], 4), grid=8)
+    on_grid, borders = evaluation.block_borders(truth, 8)
+    blocks = report["blocks"]
+    assert (blocks["ratio"], blocks["chance"], blocks["predicted"]) == (8, 1 / 8, 1)
+    assert blocks["predicted_over_chance"] == 8
+    assert blocks["truth"] == pytest.approx(on_grid / borders)
+    assert blocks["truth_over_chance"] == pytest.approx(8 * on_grid / borders)
+    lines = evaluation.table(report).splitlines()
+    assert [line.split("  ")[0] for line in lines if "grid" in line] == [
+        "predicted borders on the 8 px grid",
+        "true borders on the 8 px grid",
+        "borders on the 8 px grid by chance",
+    ]
+    one_class = np.zeros_like(truth)
+    without = evaluate(Labelled([(one_class, one_class)], 4), grid=8)["blocks"]
+    assert without["predicted"] is None and without["predicted_over_chance"] is None
+    with pytest.raises(ValueError, match="ratio=1; at least 2 is expected"):
+        evaluation.block_borders(truth, 1)

@@ -17,6 +17,8 @@ def add(commands):
     evaluate.add_argument("model", help=options.MODEL)
     options.add_labelled(evaluate)
     evaluate.add_argument("-o", "--output", help=f"folder: {', '.join(_FILES)}")
+    grid = "side of the windows in whose grid blocks show; by default the ratio of DUpsampling"
+    evaluate.add_argument("--grid", type=int, metavar="PIXELS", help=grid)
     options.add_inference(evaluate)
 
 
@@ -33,7 +35,14 @@ def _run(arguments):
         raise ValueError("evaluate: --images and --masks, or --data-set")
     options.plan(arguments, paths, dataset)
     options.warn(count_ids(dataset.label_maps()).complaint(len(names), names))
-    report = evaluation.evaluate(predict, dataset, trimap_widths=(2, 4, 8, 16), boundary=True)
+    report = evaluation.evaluate(
+        predict,
+        dataset,
+        trimap_widths=(2, 4, 8, 16),
+        boundary=True,
+        grid=arguments.grid or _ratio(predict.args[0]),
+        warn=False,  # said here, in one line each
+    )
     print(evaluation.table(report))
     options.warn(doubt(report["confusion"]))
     if arguments.output:
@@ -43,3 +52,9 @@ def _run(arguments):
         pictures.save(pictures.confusion(report["confusion"], names), confusion_path)
         pictures.save(pictures.worst(predict, dataset, report), worst_path)
         print(f"{', '.join(_FILES)} are in {arguments.output}")
+
+
+def _ratio(network):
+    """The side of the windows that a network predicts at once; None if it has no DUpsampling."""
+    ratios = [layer.ratio for layer in network.layers if hasattr(layer, "projection")]
+    return ratios[0] if ratios else None

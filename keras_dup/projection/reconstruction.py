@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 from tqdm import tqdm
 
+from keras_dup.label_maps import ious as ious_of_classes
 from keras_dup.projection import counting
 from keras_dup.projection.window_counts import MEMORY
 
@@ -92,8 +93,6 @@ def _rebuilt(projection, ids, channels):
 
 def ious(confusion):
     """(..., C, C) counts, true class by predicted class -> (..., C) IoU, nan where none is true."""
-    true, right = confusion.sum(-1), np.diagonal(confusion, axis1=-2, axis2=-1)
-    if not true.any():
+    if not confusion.any():
         raise ValueError("every pixel of every label map is void")
-    union = true + confusion.sum(-2) - right
-    return np.divide(right, union, out=np.full(true.shape, np.nan), where=true > 0)
+    return ious_of_classes(confusion, of="truth")

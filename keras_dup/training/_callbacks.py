@@ -89,7 +89,9 @@ class Validation(keras.callbacks.Callback):
         if not is_chief():
             return
         threads = THREADS if keras.backend.backend() == "jax" else 1
-        self.report = evaluation.evaluate(predictor(self.network), self.val_data, threads=threads)
+        self.report = evaluation.evaluate(
+            predictor(self.network), self.val_data, threads=threads, warn=False
+        )
         logs.update({f"val_{key}": self.report[key] for key in ("miou", "pixel_accuracy")})
         if logs["val_miou"] > self.best:
             self.best = logs["val_miou"]

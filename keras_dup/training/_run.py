@@ -186,7 +186,7 @@ class _Run:
         predict = predictor(self.predicting)
         with writing(output / "model.keras") as path:
             self.predicting.save(path)
-        report = validated or evaluation.evaluate(predict, self.val_data)
+        report = validated or evaluation.evaluate(predict, self.val_data, warn=False)
         report = {**report, "steps": recipe.steps}
         report["multiply_adds"] = _multiply_adds(self.predicting, recipe.crop_size)
         rows = read_log(output / "log.csv", recipe.steps)
