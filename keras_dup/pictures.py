@@ -3,9 +3,12 @@
 import contextlib
 import functools
 import importlib.util
+import os
 import pathlib
 import textwrap
+import typing
 import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,23 +16,32 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_dup.label_maps import VOID, palette
 from keras_dup.whole import writing
 
+if typing.TYPE_CHECKING:  # it imports TensorFlow
+    from keras_dup.data.protocol import Dataset
+
+__all__ = ["comparison", "overlay", "save"]
+
+_Predict = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 -> (H, W) class ids
+
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 OPACITY = 0.5
 
 
-def colours(label_map):
+def colours(label_map: np.ndarray) -> np.ndarray:
     """(H, W) class ids -> (H, W, 3) uint8, VOC's palette."""
     return palette()[label_map]
 
 
-def overlay(image, label_map, class_names, opacity=OPACITY):
+def overlay(
+    image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str], opacity: float = OPACITY
+) -> Image.Image:
     """The image with the colours of its classes over it, and a legend of those that occur.
 
     Args:
         image: (H, W, 3) uint8.
         label_map: (H, W) class ids; class 0, the background, stays clear.
-        class_names: one string a class.
+        class_names: one string per class.
         opacity: 0..1, of the colours.
 
     Returns: a Pillow image of the width of `image`, at least 120.
@@ -43,28 +55,33 @@ def overlay(image, label_map, class_names, opacity=OPACITY):
     return whole
 
 
-def mixed(image, label_map, opacity=OPACITY):
+def mixed(image: np.ndarray, label_map: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
     share = np.where(label_map == 0, 0.0, opacity)[..., None]
     return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
 
 
-def save(picture, path, **options):
-    """Writes a picture, whole or not at all; `options` are those of Pillow's `save`."""
+def save(picture: Image.Image, path: str | os.PathLike, **options: typing.Any) -> None:
+    """Writes a picture, the whole file or none; `options` are those of Pillow's `save`."""
     with writing(path) as temporary:
         picture.save(temporary, **options)
 
 
-def difference(truth, label_map):
+def difference(truth: np.ndarray, label_map: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8: red where the label maps differ, white where the truth is void."""
     picture = np.where((truth == label_map)[..., None], RIGHT, WRONG)
     return np.where((truth == VOID)[..., None], UNKNOWN, picture).astype("uint8")
 
 
-def grid(rows, titles, class_names, width=240):
+def grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    class_names: Sequence[str],
+    width: int = 240,
+) -> Image.Image:
     """Rows of pictures of any size under titles, with a legend of the classes: a Pillow image."""
-    rows = [[_scaled(picture, width) for picture in row] for row in rows]
-    heights = [max(picture.height for picture in row) for row in rows]
+    scaled = [[_scaled(picture, width) for picture in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in scaled]
     canvas_width = len(titles) * (width + MARGIN) + MARGIN
     key = legend(class_names, canvas_width)
     letters = width // 6  # of about 6 pixels each
@@ -74,7 +91,7 @@ def grid(rows, titles, class_names, width=240):
     pen = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
         pen.text((MARGIN + column * (width + MARGIN), 6), title, fill="black")
-    for row, height in zip(rows, heights, strict=True):
+    for row, height in zip(scaled, heights, strict=True):
         for column, picture in enumerate(row):
             canvas.paste(picture, (MARGIN + column * (width + MARGIN), top))
         top += height + MARGIN
@@ -90,10 +107,12 @@ def _scaled(picture, width):
     return picture.resize((width, height), Image.NEAREST)
 
 
-def worst(predict, dataset, report, count=6):
-    """Image, truth, prediction and difference of the `count` images of the lowest mIoU.
+def worst(
+    predict: _Predict, dataset: "Dataset", report: Mapping[str, typing.Any], count: int = 6
+) -> Image.Image:
+    """The `count` images with the lowest mIoU: image, truth, prediction and difference in a row.
 
-    Args: those of `keras_dup.evaluation.evaluate`, and its report.  Returns: a Pillow image.
+    Args: as in `keras_dup.evaluation.evaluate`, and its report.  Returns: a Pillow image.
     """
     scored = [(value, i) for i, value in enumerate(report["image_miou"]) if value is not None]
     rows = []
@@ -105,19 +124,26 @@ def worst(predict, dataset, report, count=6):
     return grid(rows, titles, dataset.class_names)
 
 
-def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY, chosen=None):
-    """Images, their truth over them, what each predictor gives and, in red, where it is wrong.
+def comparison(
+    dataset: "Dataset",
+    predictors: Mapping[str, _Predict] | None = None,
+    count: int = 3,
+    width: int = 160,
+    opacity: float = OPACITY,
+    chosen: Sequence[int] | None = None,
+) -> Image.Image:
+    """One row per image: the image, its truth, and for each predictor its result and its errors.
 
     Args:
         dataset: a data set of `keras_dup.data`.
         predictors: {title: function}, each image (H, W, 3) uint8 -> (H, W) class ids; None shows
-            the data set alone.
-        count: so many of the images, evenly spread over the data set.
-        width: of a picture, in pixels.
+            the data set only.
+        count: the number of images, taken evenly from the data set.
+        width: the width of each column in pixels.
         opacity: as in `overlay`.
-        chosen: indices of the images instead.
+        chosen: the indices of the images, in place of `count`.
 
-    Returns: a Pillow image, a row for each image.
+    Returns: a Pillow image. Errors are red, void is white.
     """
     predictors, rows = predictors or {}, []
     if chosen is None:
@@ -133,8 +159,10 @@ def comparison(dataset, predictors=None, count=3, width=160, opacity=OPACITY, ch
     return grid(rows, titles, dataset.class_names, width)
 
 
-def confusion(counts, class_names, side=24):
-    """A confusion matrix, each row in shares of its class: darker is more, the diagonal is right.
+def confusion(
+    counts: np.ndarray | Sequence[Sequence[int]], class_names: Sequence[str], side: int = 24
+) -> Image.Image:
+    """A confusion matrix. Each row shows shares of one true class; the diagonal is right.
 
     Args: (K, K) counts, row = truth; K names; the side of a cell in pixels.
     Returns: a Pillow image.
@@ -163,7 +191,7 @@ def confusion(counts, class_names, side=24):
     return picture
 
 
-def legend(class_names, width, ids=None):
+def legend(class_names: Sequence[str], width: int, ids: Sequence[int] | None = None) -> Image.Image:
     """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image.
 
     A name that no font here can draw is written as its id, and a last line says so.
