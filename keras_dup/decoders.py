@@ -1,10 +1,12 @@
-"""What follows the backbone: ASPP, the fusion of low-level features, and the two heads.
+"""ASPP, the fusion of low-level features, and the two decoders.
 
-Functions on symbolic tensors; every layer is named by its position, since checkpoints hang on the
-names. Sizes and layers are read from the paper's FLOPs (Tables 2-4), see `keras_dup.flops`.
+Functions on symbolic tensors. Every layer is named by its position and keeps its name, since
+checkpoints depend on the names. Sizes and layers follow from the paper's FLOPs (Tables 2-4), see
+`keras_dup.flops`.
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,18 +21,31 @@ from keras_dup.layers import (
     Subsampling,
 )
 
-LOW_LEVEL_CHANNELS = 48  # that a feature of the encoder is brought to, DeepLabv3+'s
+__all__ = [
+    "Fusion",
+    "aspp",
+    "bilinear_decoder",
+    "convolution",
+    "dupsampling_decoder",
+    "fuse_features",
+    "separable_convolution",
+    "start_as_bilinear",
+    "start_as_nearest",
+]
+
+Feature = tuple[str, Any, int]  # name, tensor, stride
+LOW_LEVEL_CHANNELS = 48  # of a feature before it is fused (DeepLabv3+)
 
 
-def aspp(x, output_stride):
+def aspp(x: Any, output_stride: int) -> Any:
     """DeepLabv3+'s atrous spatial pyramid pooling (Chen et al. 2018): (B, h, w, any) -> 256.
 
-    The image pooling, a 1x1 and three separable 3x3 at rates 6, 12, 18 (of stride 16; twice that
-    at 8, half at 32), 256 channels each, concatenated in this order and projected to 256: branches,
-    order and batch norm (epsilon 1e-5) as `_extract_features` of DeepLab's model.py has them, the
-    rates of 16 and 8 as its model zoo; 32 does not occur there. DeepLab pools over the crop of the
-    training, here it is the mean of the whole feature. Without DeepLab's dropout: a random layer
-    inside a Keras model upsets the batch norm of its exports.
+    Five branches of 256 channels are concatenated in this order and projected to 256: image
+    pooling, a 1x1, and three separable 3x3 at rates 6, 12, 18 (at stride 16; twice that at 8, half
+    at 32). Branches, order and batch norm (epsilon 1e-5) follow `_extract_features` of DeepLab's
+    model.py, the rates for strides 16 and 8 its model zoo, which has no stride 32. Two differences:
+    DeepLab pools over the training crop, this over the whole feature; and there is no dropout,
+    since a random layer inside a Keras model changes the batch norm of its exports.
     """
     pooled = layers.GlobalAveragePooling2D(keepdims=True, name="aspp_mean")(x)
     pooled = convolution(pooled, 256, name="aspp_pooling")
@@ -66,7 +81,9 @@ class Fusion:
     centred: bool = False
 
 
-def fuse_features(x, low_level_features, stride, fusion):
+def fuse_features(
+    x: Any, low_level_features: list[Feature], stride: int, fusion: Fusion
+) -> tuple[Any, int]:
     """Merges low-level features into x, one after the other (Eq. 8).
 
     Args:
@@ -106,15 +123,15 @@ def _raised(x, ratio, like, name, channels=None):
 
 
 def dupsampling_decoder(
-    x,
-    low_level_features,
-    stride,
-    upsampling,
-    channels,
-    fusion=None,
-    interpolated_scores=False,
-    coarse_scores=False,
-):
+    x: Any,
+    low_level_features: list[Feature],
+    stride: int,
+    upsampling: keras.layers.Layer,
+    channels: int,
+    fusion: Fusion | None = None,
+    interpolated_scores: bool = False,
+    coarse_scores: bool = False,
+) -> Any:
     """Low-level features are fused, a 1x1 convolution gives codes, and W makes windows of them.
 
     The paper's decoder (Fig. 2) is the case in which the ratio of W and the stride of the fusion
@@ -167,17 +184,22 @@ def _coarse_scores(x, num_classes, ratio, like):
     return Crop(name="scores_crop")([scores, like])
 
 
-def start_as_nearest(model, projection, temperature):
+def start_as_nearest(model: keras.Model, projection: Any, temperature: float) -> None:
     """Sets the 1x1 convolution before DUpsampling: it starts as nearest-neighbour upsampling.
 
-    What Aitken et al. 2017 (ICNR) do for a sub-pixel convolution, with P and W: class scores s are
-    drawn from the features, and x = T P v - P mean with v a window of s throughout. As far as W
-    rebuilds such windows, (W x + mean) / T is s in every pixel; training adds the edges. A kernel
-    drawn at random gives every pixel of a window a score of its own, and the mean, over a small T,
-    favours the frequent classes.
+    The counterpart of ICNR (Aitken et al. 2017) for W. A random linear map gives class scores s of
+    each feature, and the convolution computes x = T P v - P mean, where v is a window with the
+    scores s in every pixel. Then
+
+        (W x + mean) / T  =  W P v + (I - W P) mean / T
+
+    which is s in every pixel if W spans the windows of one class and the mean. A projection fitted
+    with `constant_windows=True` spans the first exactly; (I - W P) mean is left over. With a kernel
+    drawn at random every pixel of a window has a score of its own, and the mean, divided by a small
+    T, favours the frequent classes.
 
     Args:
-        model: what `build` made, without interpolated scores.
+        model: a model of `build` without interpolated scores.
         projection: a `LabelProjection`.
         temperature: T at the start.
     """
@@ -189,16 +211,16 @@ def start_as_nearest(model, projection, temperature):
     compressed.bias.assign(-projection.p @ projection.mean)
 
 
-def start_as_bilinear(model, projection, temperature):
+def start_as_bilinear(model: keras.Model, projection: Any, temperature: float) -> None:
     """Sets the interpolation before DUpsampling: it starts as bilinear upsampling of class scores.
 
-    A fixed 3x3 convolution gives x = T P v, v the window that bilinear interpolation makes of a
-    position's scores and the eight next to it; as far as W rebuilds such windows, (W x) / T is
-    v. A 1x1 convolution, zero at first but for -P mean, adds to x what training finds of edges. One
-    feature alone cannot tell what its neighbours score, as interpolation can.
+    A fixed 3x3 convolution computes x = T P v, where v is the window that bilinear interpolation
+    makes of the scores at a position and at its eight neighbours, with scores at the centres of
+    windows. W x / T is W P v, which is v as far as W spans such windows; it never spans all of
+    them. A 1x1 convolution, which starts as zero with the bias -P mean, adds the edges in training.
 
     Args:
-        model: what `build` made, with interpolated scores.
+        model: a model of `build` with interpolated scores.
         projection, temperature: as in `start_as_nearest`.
     """
     places = (np.arange(projection.ratio) + 0.5) / projection.ratio - 0.5  # in windows
@@ -214,7 +236,14 @@ def _compressed_windows(projection, shares):
     return np.einsum("cijk,yi,xj->yxkc", p, shares, shares, optimize=True)
 
 
-def bilinear_decoder(x, low_level_features, stride, num_classes, fusion=None, coarse_scores=False):
+def bilinear_decoder(
+    x: Any,
+    low_level_features: list[Feature],
+    stride: int,
+    num_classes: int,
+    fusion: Fusion | None = None,
+    coarse_scores: bool = False,
+) -> Any:
     """Low-level features are fused, a 1x1 convolution gives class scores, and these go up.
 
     DeepLabv3+'s decoder (Fig. 1) is the case in which every feature is fused at its own stride.
@@ -236,13 +265,13 @@ def bilinear_decoder(x, low_level_features, stride, num_classes, fusion=None, co
     return BilinearUpsampling(fused_stride, name="bilinear")(scores)
 
 
-def convolution(x, filters, *, size=1, name):
+def convolution(x: Any, filters: int, *, size: int = 1, name: str) -> Any:
     """Convolution of size x size at this stride, batch norm, ReLU."""
     x = layers.Conv2D(filters, size, strides=size, use_bias=False, name=f"{name}_conv")(x)
     return _normalized(x, name)
 
 
-def separable_convolution(x, filters, *, rate=1, name):
+def separable_convolution(x: Any, filters: int, *, rate: int = 1, name: str) -> Any:
     """Depthwise 3x3 and pointwise 1x1, each with batch norm and ReLU, as DeepLab does it."""
     x = layers.DepthwiseConv2D(
         3, padding="same", dilation_rate=rate, use_bias=False, name=f"{name}_depthwise"

@@ -1,11 +1,16 @@
-"""DeepLab's TensorFlow checkpoints -> the variables of our models.
+"""Reads DeepLab's TensorFlow checkpoints into the variables of our models.
 
-Names and shapes as in tensorflow/models, research/deeplab: core/resnet_v1_beta.py,
-core/xception.py, model.py. Two kinds are read: those trained on ImageNet (backbone and a
-classifier) and those of whole networks (backbone, ASPP, decoder, logits).
+Names and shapes follow tensorflow/models, research/deeplab: core/resnet_v1_beta.py,
+core/xception.py, model.py. Two kinds are read: checkpoints trained on ImageNet (backbone and
+classifier) and checkpoints of whole networks (backbone, ASPP, decoder, logits).
 """
 
+import os
 import re
+
+import keras
+
+__all__ = ["IMAGENET", "LOW_LEVEL_FEATURES", "SCOPES", "load_checkpoint"]
 
 SCOPES = {
     "resnet50": "resnet_v1_50",
@@ -58,7 +63,7 @@ _DECODER = (  # of one low-level feature
 )
 
 
-def load_checkpoint(model, backbone, prefix):
+def load_checkpoint(model: keras.Model, backbone: str, prefix: str | os.PathLike) -> None:
     """Sets the variables of `model` from a checkpoint.
 
     A checkpoint of ImageNet fills the backbone. A checkpoint of a whole network also fills ASPP,
@@ -67,7 +72,8 @@ def load_checkpoint(model, backbone, prefix):
     classifier, `global_step` and the optimizer's slots are not needed.
 
     Args:
-        model: what `keras_dup.models.build` returns for a backbone in `SCOPES`.
+        model: a model of `keras_dup.models.build` with a backbone in `SCOPES`.
+        backbone: the name of that backbone.
         prefix: the checkpoint without `.index` and `.data-...`.
 
     Raises:

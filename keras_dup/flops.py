@@ -1,13 +1,14 @@
 """Multiply-adds and parameters of a model, counted from its layers (paper, Tables 2-4).
 
 The paper's decoder figures count a multiply-add as 2 operations: "1.15B" is 573 M multiply-adds.
-Counted are convolutions, dense layers and, as the paper does, one multiply-add a score for the
-mean and the temperature of DUpsampling. Not counted are products of activations with each other
-(attention) and, unless asked for, what works value by value.
+Convolutions and dense layers are counted and, as in the paper, one multiply-add per score for the
+mean and the temperature of DUpsampling. Products of activations with each other (attention) are not
+counted; elementwise operations only on request.
 """
 
 import math
 import re
+from collections.abc import Sequence
 
 import keras
 from keras import layers
@@ -15,7 +16,9 @@ from keras import layers
 from keras_dup import _keras_private
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 
-ELEMENTWISE = (
+__all__ = ["count", "count_multi_scale", "table"]
+
+_ELEMENTWISE = (
     layers.Activation,
     layers.Add,
     layers.BatchNormalization,
@@ -25,45 +28,54 @@ ELEMENTWISE = (
     layers.Softmax,
     AdaptiveTemperatureSoftmax,
 )
-ENCODER = ("backbone", "ASPP")
+_ENCODER = ("backbone", "ASPP")
 
 
-def count(model, input_size=(513, 513), elementwise=False):
-    """{"encoder", "decoder", "total"}: multiply-adds for one image of input_size (H, W) pixels.
+def count(
+    model: keras.Model, input_size: tuple[int, int] = (513, 513), elementwise: bool = False
+) -> dict[str, int]:
+    """Counts the multiply-adds of a model for one image of input_size (H, W) pixels.
 
-    The encoder is everything up to and with ASPP. Other arguments and errors as in `table`.
+    Returns: {"encoder": ..., "decoder": ..., "total": ...}; the encoder includes ASPP. Arguments
+        and errors are those of `table`.
     """
     counts = {"encoder": 0, "decoder": 0}
     for part, (multiply_adds, _) in table(model, input_size, elementwise).items():
-        counts["encoder" if part in ENCODER else "decoder"] += multiply_adds
+        counts["encoder" if part in _ENCODER else "decoder"] += multiply_adds
     return {**counts, "total": sum(counts.values())}
 
 
-def count_multi_scale(model, input_size, scales, flip=True):
-    """The total over an image at several scales, mirrored too where `flip`: multiply-adds.
+def count_multi_scale(
+    model: keras.Model, input_size: tuple[int, int], scales: Sequence[float], flip: bool = True
+) -> int:
+    """Counts the multiply-adds of an image at several scales, each also mirrored with `flip`.
 
-    A side of n pixels has (n - 1) * scale + 1 at a scale, as DeepLab resizes (513 -> 257 at 0.5).
+    At a scale a side of n pixels has (n - 1) * scale + 1, as DeepLab resizes (513 -> 257 at 0.5).
     """
-    sizes = [[int((side - 1) * scale) + 1 for side in input_size] for scale in scales]
-    return (1 + flip) * sum(count(model, size)["total"] for size in sizes)
+    height, width = input_size
+    sizes = [(int((height - 1) * s) + 1, int((width - 1) * s) + 1) for s in scales]
+    return (1 + int(flip)) * sum(count(model, size)["total"] for size in sizes)
 
 
-def table(model, input_size=(513, 513), elementwise=False):
-    """{part: (multiply-adds, parameters)}, in the order of computation.
-
-    The parts are "backbone", "ASPP", "fusion of NAME" for each low-level feature and "head".
+def table(
+    model: keras.Model, input_size: tuple[int, int] = (513, 513), elementwise: bool = False
+) -> dict[str, tuple[int, int]]:
+    """Counts multiply-adds and parameters of each part of a model.
 
     Args:
-        model: what `keras_dup.models.build` returns (of another model everything is "backbone").
+        model: a model from `keras_dup.models.build`. Another one is all "backbone".
         input_size: (H, W) in pixels.
-        elementwise: also count one operation for each value that batch norm, activations, sums,
-            rescaling and softmax give.
+        elementwise: True also counts one operation for each output value of batch norms,
+            activations, sums, rescaling and softmax.
+
+    Returns: {part: (multiply-adds, parameters)}, in the order of computation. The parts are
+        "backbone", "ASPP", "fusion of NAME" for each low-level feature, and "head".
 
     Raises:
-        ValueError: a layer made of other layers that is not a functional model: what its parts see
-            is not known.
+        ValueError: a layer contains other layers and is not a functional model, so that the input
+            sizes of its parts are unknown.
     """
-    parts = {}
+    parts: dict[str, tuple[int, int]] = {}
 
     def add(layer, part, *arguments, **keywords):
         spec = layer.compute_output_spec(*arguments, **keywords)
@@ -78,7 +90,7 @@ def table(model, input_size=(513, 513), elementwise=False):
 
 
 def _run(model, image, add, part=None):
-    """Goes through a functional model, and those inside it, with shapes in place of values."""
+    """Runs a functional model, and the functional models inside it, on shapes."""
 
     def call(operation, *arguments, **keywords):
         of = part or _part(operation.name)
@@ -101,7 +113,7 @@ def _part(name):
 
 
 def _operations(layer, output, elementwise):
-    if isinstance(layer, ELEMENTWISE):
+    if isinstance(layer, _ELEMENTWISE):
         return math.prod(output.shape) if elementwise else 0
     if isinstance(layer, DUpsampling):
         hidden = getattr(layer, "hidden_kernel", None)  # of an auto-encoder
@@ -118,7 +130,7 @@ def _operations(layer, output, elementwise):
         return math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
     if _keras_private.sublayers(layer, include_self=False):
         raise ValueError(
-            f"flops: {layer.name} is a {type(layer).__name__}, a layer made of layers; what they "
-            "see is not known, so their multiply-adds cannot be counted"
+            f"flops: {layer.name} is a {type(layer).__name__}, a layer made of layers; the sizes "
+            "of their inputs are not known, so their multiply-adds cannot be counted"
         )
     return 0

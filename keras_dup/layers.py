@@ -4,9 +4,12 @@ Written with `keras.ops`: the TensorFlow and the JAX backend run the same code.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
+
+__all__ = ["AdaptiveTemperatureSoftmax", "Crop", "DUpsampling", "EdgePadding"]
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -19,12 +22,11 @@ class DUpsampling(keras.layers.Layer):
 
     Args:
         num_classes: K, the number of classes.
-        ratio: r, the side of a window in pixels, at least 2; the output stride of the features.
-        projection: what `keras_dup.projection.fit` returns (anything with `matrix` (C~, r*r*K),
-            `mean` (r*r*K,), `ratio` and `num_classes`). None draws W at random with orthonormal
-            rows and a zero mean: for saved models, whose weights carry W, or for
-            `set_projection` later.
-        trainable: False keeps W and the mean as the projection gave them (the paper).
+        ratio: r, the side of a window in pixels, at least 2; the stride of the input features.
+        projection: a `LabelProjection`, or anything with `matrix` (C~, r*r*K), `mean` (r*r*K,),
+            `ratio` and `num_classes`. None draws W at random with orthonormal rows and a zero mean,
+            for saved models, whose weights hold W, and for `set_projection` later.
+        trainable: False keeps W and the mean of the projection in training (the paper).
 
     Input: (B, h, w, C~).  Output: (B, h*r, w*r, K), logits.
 
@@ -32,7 +34,14 @@ class DUpsampling(keras.layers.Layer):
         ValueError: the projection is of another ratio, class count or number of channels.
     """
 
-    def __init__(self, num_classes, ratio, projection=None, trainable=False, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        ratio: int,
+        projection: Any = None,
+        trainable: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(trainable=trainable, **kwargs)
         if ratio < 2:
             raise ValueError(f"DUpsampling: ratio is {ratio}; it must be at least 2")
@@ -56,8 +65,12 @@ class DUpsampling(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(scores,), initializer=mean)
 
-    def set_projection(self, projection):
-        """Replaces W and the mean of a built layer by those of `projection`."""
+    def set_projection(self, projection: Any) -> None:
+        """Replaces W and the mean of a built layer by the ones of `projection`.
+
+        Raises:
+            ValueError: the projection is of another ratio, class count or number of channels.
+        """
         self._check(projection)
         self._check_channels(projection, self.kernel.shape[2])
         self.kernel.assign(projection.matrix[None, None])
@@ -78,21 +91,21 @@ class DUpsampling(keras.layers.Layer):
         return {**super().get_config(), **config}
 
     def _check(self, projection):
-        theirs = (projection.ratio, projection.num_classes)
-        if theirs != (self.ratio, self.num_classes):
+        fitted_for = (projection.ratio, projection.num_classes)
+        if fitted_for != (self.ratio, self.num_classes):
             raise ValueError(
-                f"{self.name}: the projection was fitted for ratio {theirs[0]} and "
-                f"{theirs[1]} classes, the layer has ratio {self.ratio} and "
+                f"{self.name}: the projection was fitted for ratio {fitted_for[0]} and "
+                f"{fitted_for[1]} classes, the layer has ratio {self.ratio} and "
                 f"{self.num_classes} classes; fit one with ratio={self.ratio}, "
                 f"num_classes={self.num_classes}"
             )
 
     def _check_channels(self, projection, channels):
-        theirs = len(projection.matrix)
-        if theirs != channels:
+        fitted = len(projection.matrix)
+        if fitted != channels:
             raise ValueError(
-                f"{self.name}: the projection has {theirs} channels, the features have {channels}; "
-                f"fit it with channels={channels}, or build the model with channels={theirs}"
+                f"{self.name}: the projection has {fitted} channels, the features have {channels}; "
+                f"fit it with channels={channels}, or build the model with channels={fitted}"
             )
 
 
@@ -106,12 +119,12 @@ class AdaptiveTemperatureSoftmax(keras.layers.Layer):
 
         y[k] = exp(x[k] / T) / sum_j exp(x[j] / T),    T = exp(log_temperature)
 
-    The exponential keeps T positive and lets it fall by factors: a plain T does not train
-    together with DUpsampling. Computes in float32 under mixed precision. Keep it out of weight
-    decay, `optimizer.exclude_from_weight_decay(var_names=["log_temperature"])`: decay would pull
-    T towards 1. Keras takes the logits back out of a softmax that ends a model, so
-    `SparseCategoricalCrossentropy()` on these probabilities is exact on TensorFlow; on JAX Keras
-    clips probabilities at `keras.config.epsilon()`.
+    The exponential keeps T positive; a plain T does not train together with DUpsampling. The layer
+    computes in float32 under mixed precision. Exclude T from weight decay, which would pull it
+    towards 1: `optimizer.exclude_from_weight_decay(var_names=["log_temperature"])`. Where this
+    layer ends a model, `SparseCategoricalCrossentropy()` on its probabilities is exact on
+    TensorFlow, since Keras finds the logits; on JAX Keras clips probabilities at
+    `keras.config.epsilon()`.
 
     Args:
         temperature: T at the start, positive.
@@ -122,7 +135,7 @@ class AdaptiveTemperatureSoftmax(keras.layers.Layer):
         ValueError: temperature is not positive.
     """
 
-    def __init__(self, temperature=1.0, **kwargs):
+    def __init__(self, temperature: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
         if temperature <= 0:
             raise ValueError(f"AdaptiveTemperatureSoftmax: temperature {temperature} is not > 0")
@@ -151,8 +164,11 @@ class BilinearUpsampling(keras.layers.Layer):
 
         y[b, i*r + p] = (1 - p/r) x[b, i] + (p/r) x[b, min(i + 1, h - 1)],    rows, then columns
 
-    On h*r - r + 1 rows (33 at r = 16: 513) this is DeepLab's resize with aligned corners; what
-    follows the last feature repeats it. The backbones pad so that features sit there at any size.
+    Features sit at the first pixels of their windows, as the backbones place them at any size of
+    the image. For h features this covers (h - 1)*r + 1 rows (33 features at r = 16: 513 rows), on
+    which it equals DeepLab's resize with aligned corners; the last feature is repeated after them.
+    Features at the centres of windows ("centred", see `keras_dup.backbones`) would come out r/2
+    pixels too far up and left.
 
     Args:
         ratio: r, at least 2.
@@ -160,7 +176,7 @@ class BilinearUpsampling(keras.layers.Layer):
     Input: (B, h, w, C).  Output: (B, h*r, w*r, C).
     """
 
-    def __init__(self, ratio, **kwargs):
+    def __init__(self, ratio: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ratio = ratio
 
@@ -196,18 +212,19 @@ class BilinearUpsampling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class Subsampling(keras.layers.Layer):
-    """Every k-th row and column: `x[:, ::k, ::k]`, the downsample of Eq. 8.
+    """Takes every k-th row and column: `x[:, start::k, start::k]`, the downsample of Eq. 8.
 
-    On the paper's 513 grid this is bilinear downsampling with aligned corners, and at any size it
-    gives ceil(H / k) rows. With `start`, rows and columns start, start + k, ...; where the last of
-    them lies beyond the edge, it is the edge.
+    On the paper's sizes (513 pixels) this is bilinear downsampling with aligned corners. It gives
+    ceil(H / k) rows at any size: a position beyond the edge is read from the edge.
 
-    Args: stride, k; start, 0..k-1.
+    Args:
+        stride: k.
+        start: the first row and column, 0..k-1; k // 2 samples at the centres of windows.
 
     Input: (B, H, W, C).  Output: (B, ceil(H/k), ceil(W/k), C).
     """
 
-    def __init__(self, stride, start=0, **kwargs):
+    def __init__(self, stride: int, start: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stride, self.start = stride, start
 
@@ -230,13 +247,15 @@ class Subsampling(keras.layers.Layer):
 class EdgePadding(keras.layers.Layer):
     """Repeats the last row and column until height and width are multiples of `multiple`.
 
-    For encoders that take only such sizes, or shift their features at others, and for features
-    whose windows are to be whole.
+    Use before encoders that need sizes divisible by m, or to complete the last windows.
+
+    Args:
+        multiple: m.
 
     Input: (B, H, W, C).  Output: (B, ceil(H/m)*m, ceil(W/m)*m, C).
     """
 
-    def __init__(self, multiple, **kwargs):
+    def __init__(self, multiple: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.multiple = multiple
 
@@ -275,7 +294,7 @@ class BorderPadding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class Crop(keras.layers.Layer):
-    """Cuts the first input to the height and width of the second: any size goes in and comes out.
+    """Crops the first input at the bottom and right to the height and width of the second.
 
     Input: [(B, H', W', C), (B, H, W, any)] with H' >= H, W' >= W.  Output: (B, H, W, C).
     """
@@ -291,7 +310,7 @@ class Crop(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class BroadcastLike(keras.layers.Layer):
-    """Repeats one vector an image at every position of the second input.
+    """Repeats one vector per image at every position of the second input.
 
     Input: [(B, 1, 1, C), (B, h, w, any)].  Output: (B, h, w, C).
     """
@@ -306,8 +325,8 @@ class BroadcastLike(keras.layers.Layer):
 
 
 def _upper_left(x, height, width):
-    """x[:, :height, :width], whose gradient takes a tenth of the time in TensorFlow that one of
-    the brackets takes; the slice by itself forgets the channels."""
+    """x[:, :height, :width]. In TensorFlow `ops.slice` has a gradient ten times as fast as that of
+    the brackets, but loses the number of channels."""
     batch, _, _, channels = ops.shape(x)
     y = ops.slice(x, (0, 0, 0, 0), (batch, height, width, channels))
     if keras.backend.backend() == "tensorflow":

@@ -9,13 +9,11 @@ from collections.abc import Callable
 import keras
 
 from keras_dup import _network, decoders, lists, pretrained, projection
-from keras_dup._network import DECODERS
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection.autoencoder import AutoencoderUpsampling
 
 __all__ = [
-    "DECODERS",
     "MODELS",
     "PROJECTIONS",
     "build",
@@ -161,45 +159,52 @@ def build(
         initializer=initializer,
         interpolated_scores=interpolated_scores,
     )
+    fitted, whole = load_projection(projection), False
+    model = _assemble(network, preprocessing, fitted, channels, temperature)
+    if weights is not None:
+        whole = pretrained.load_weights(model, network.backbone, weights)
+    if network.decoder == "dupsampling" and projection is None and not whole:
+        warnings.warn(_RANDOM_W, stacklevel=2)
+    return model
+
+
+def _assemble(network, preprocessing, fitted, channels, temperature):
+    """The model of a network, with the first weights of its decoder."""
     image, features, strides = _network.encode(network, preprocessing)
     x = decoders.aspp(features["last"], network.output_stride)
     low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
     low_level_features.sort(key=lambda feature: -feature[2])
     if network.decoder == "dupsampling":
-        fitted = load_projection(projection)
-        network.channels = _network.channels(network, channels, fitted)
-        x, start = _dupsampled(x, low_level_features, network, fitted)
+        start = _network.start(network, fitted)
+        channels = _network.channels(network, channels, fitted)
+        x = _dupsampled(x, low_level_features, network, fitted, channels)
         softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
     else:
-        x, start = _upsampled(x, low_level_features, network), None
+        start = None
+        x = _upsampled(x, low_level_features, network)
         softmax = keras.layers.Softmax(dtype="float32", name="softmax")
     x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
     name = network.backbone if isinstance(network.backbone, str) else network.backbone.name
     model = keras.Model(image, x, name=f"{name}_{network.decoder}")
     if start:
         start(model, fitted, temperature)
-    whole = weights is not None and pretrained.load_weights(model, network.backbone, weights)
-    if network.decoder == "dupsampling" and projection is None and not whole:
-        warnings.warn(_RANDOM_W, stacklevel=2)
     return model
 
 
-def _dupsampled(x, low_level_features, network, fitted):
-    """Class scores of the DUpsampling decoder, and the function that sets its start or None."""
-    start = _network.start(network, fitted)
+def _dupsampled(x, low_level_features, network, fitted, channels):
+    """Class scores of the DUpsampling decoder."""
     kind = AutoencoderUpsampling if isinstance(fitted, LabelAutoencoder) else DUpsampling
     upsampling = kind(network.num_classes, network.ratio, fitted, name="dupsampling")
-    x = decoders.dupsampling_decoder(
+    return decoders.dupsampling_decoder(
         x,
         low_level_features,
         network.output_stride,
         upsampling,
-        network.channels,
+        channels,
         _network.fusion(network),
         network.interpolated_scores,
         network.coarse_scores,
     )
-    return x, start
 
 
 def _upsampled(x, low_level_features, network):
@@ -223,8 +228,7 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
         ValueError: neither a file nor a name; the names are listed.
     """
     if path_or_name in MODELS:
-        file = importlib.resources.files("keras_dup.saved_models") / MODELS[path_or_name][0]
-        with importlib.resources.as_file(file) as path:
+        with _shipped(MODELS[path_or_name][0]) as path:
             return keras.models.load_model(path, compile=False)
     if not os.path.exists(path_or_name):
         known = ", ".join(MODELS)
@@ -238,10 +242,15 @@ def class_names(path_or_name: str | os.PathLike) -> list[str] | None:
     A `.keras` file has them in classes.txt beside it, one name per line.
     """
     if path_or_name in MODELS:
-        names = importlib.resources.files("keras_dup.saved_models") / MODELS[path_or_name][1]
-    else:
-        names = pathlib.Path(path_or_name).with_name("classes.txt")
-    return lists.read_lines(names) if names.is_file() else None
+        with _shipped(MODELS[path_or_name][1]) as path:
+            return lists.read_lines(path)
+    path = pathlib.Path(path_or_name).with_name("classes.txt")
+    return lists.read_lines(path) if path.is_file() else None
+
+
+def _shipped(name):
+    """A context with the path of a file of the package."""
+    return importlib.resources.as_file(importlib.resources.files("keras_dup.saved_models") / name)
 
 
 def load_projection(
@@ -257,6 +266,6 @@ def load_projection(
         return projection_or_name
     if projection_or_name in PROJECTIONS:
         file, channels = PROJECTIONS[projection_or_name]
-        folder = importlib.resources.files("keras_dup.saved_models")
-        return projection.load(folder / file).first(channels)
+        with _shipped(file) as path:
+            return projection.load(path).first(channels)
     return projection.load(projection_or_name)

@@ -1,20 +1,31 @@
-"""The cross-entropy of a DUpsampling network, without its scores ever existing for all pixels.
+"""The cross-entropy of a DUpsampling network, computed without the scores of all pixels at once.
 
-The scores of a batch, a number a pixel and class, are what fills the memory in training: 158 MB an
-image at 150 classes and 513 x 513, several times over. But DUpsampling is linear and works window
-by window: scores, loss and gradient of some windows are computed at a time, and all that is kept is
-the gradient with respect to the features, C~ numbers a window.
+The scores of a batch, one number per pixel and class, fill the memory in training: 158 MB per image
+at 150 classes and 513 x 513, several times over. But DUpsampling is linear and works window by
+window, so scores, loss and gradient are computed for some windows at a time. Only the gradient with
+respect to the features is kept: C~ numbers per window.
 """
+
+from typing import Any
 
 from keras import ops
 
-from keras_dup.losses import over_replicas
+from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
+from keras_dup.losses import PixelCrossentropy, over_replicas
 
-SCORES = 2**20  # so many exist at a time
+__all__ = ["packed_crossentropy"]
+
+SCORES = 2**20  # the number of scores that exist at the same time
 
 
-def packed_crossentropy(loss, upsampling, softmax, labels, features):
-    """`loss(labels, softmax(upsampling(features)))`, cut to the size of the labels; to rounding.
+def packed_crossentropy(
+    loss: PixelCrossentropy,
+    upsampling: DUpsampling,
+    softmax: AdaptiveTemperatureSoftmax,
+    labels: Any,
+    features: Any,
+) -> Any:
+    """Equals `loss(labels, softmax(upsampling(features)))`, cropped to the labels, up to rounding.
 
     Args:
         loss: a `PixelCrossentropy`.
@@ -23,7 +34,7 @@ def packed_crossentropy(loss, upsampling, softmax, labels, features):
         labels: (B, H, W) class ids, H and W known.
         features: (B, ceil(H/r), ceil(W/r), C~) or more of them; B may be unknown.
 
-    Returns: a number, with gradients for features, T and, where `upsampling` is trainable, W and
+    Returns: a scalar, with gradients for features, T and, where `upsampling` is trainable, W and
         the mean.
     """
     ratio, classes, (height, width) = upsampling.ratio, upsampling.num_classes, labels.shape[1:]
@@ -31,20 +42,20 @@ def packed_crossentropy(loss, upsampling, softmax, labels, features):
     labels, valid = loss.valid(_packed(ops.cast(labels, "int32"), ratio))  # (B, h*w, r*r)
     features = features[:, : -(-height // ratio), : -(-width // ratio)]
     features = ops.reshape(features, (-1, labels.shape[1], features.shape[-1]))
-    head = [softmax.log_temperature, upsampling.kernel[0, 0], upsampling.bias]
-    head = [ops.cast(variable, "float32") for variable in head]
+    variables = (softmax.log_temperature, upsampling.kernel[0, 0], upsampling.bias)
+    temperature, kernel, mean = (ops.cast(variable, "float32") for variable in variables)
     windows = _Windows(features.shape, ratio**2, classes, loss.label_smoothing)
     losses = None
     if loss.mines:
-        known = map(ops.stop_gradient, (features, *head))
+        known = map(ops.stop_gradient, (features, temperature, kernel, mean))
         losses = windows.losses(labels, *known)
     weights = loss.weights(labels, valid, losses, classes, pixels)
     weights = ops.divide_no_nan(weights, over_replicas(ops.sum(weights)))
-    return windows.total(labels, weights, features, *head, upsampling.trainable)
+    return windows.total(labels, weights, features, temperature, kernel, mean, upsampling.trainable)
 
 
 def _packed(labels, ratio):
-    """(B, H, W) -> (B, h*w, r*r), in W's order; what lies beyond the edge becomes -1."""
+    """(B, H, W) -> (B, h*w, r*r) in the order of W; positions beyond the edge become -1."""
     missing = [(0, -side % ratio) for side in labels.shape[1:]]
     labels = ops.pad(labels, ((0, 0), *missing), constant_values=-1)
     height, width = (side // ratio for side in labels.shape[1:])
@@ -54,7 +65,7 @@ def _packed(labels, ratio):
 
 
 class _Windows:
-    """Windows (B, N, ...) of a batch, some of each image at a time."""
+    """The windows (B, N, ...) of a batch, processed in parts of n windows per image."""
 
     def __init__(self, shape, pixels, classes, smoothing):
         batch, self.count, self.channels = shape
@@ -72,8 +83,9 @@ class _Windows:
         return self._joined(ops.map(of_part, tuple(map(self._split, (features, labels)))))
 
     def total(self, labels, weights, features, log_temperature, kernel, bias, trainable):
-        """The sum of weights * losses; its gradient is found on the way."""
-        variables = (features, log_temperature, *((kernel, bias) if trainable else ()))
+        """The sum of weights * losses; its gradient is computed in the same pass."""
+        variables = [features, log_temperature]
+        variables += [kernel, bias] if trainable else []
 
         @ops.custom_gradient
         def weighted(features, log_temperature, kernel=kernel, bias=bias):
@@ -109,14 +121,14 @@ class _Windows:
         return weighted(*variables)
 
     def _scores(self, features, labels, log_temperature, kernel, bias):
-        """Scores / T and one-hot labels of some windows, each (B, n, r*r, K)."""
+        """Scores / T and one-hot labels of n windows per image, each (B, n, r*r, K)."""
         scores = ops.matmul(features, ops.cast(kernel, features.dtype))
         scores = (ops.cast(scores, "float32") + bias) * ops.exp(-log_temperature)
         scores = ops.reshape(scores, (-1, *labels.shape[1:], self.classes))
         return scores, ops.one_hot(labels, self.classes, dtype="float32")
 
     def _losses(self, scores, targets):
-        """The losses (B, n, r*r), and their slopes in the direction of each score."""
+        """The losses (B, n, r*r) and their derivatives with respect to each score / T."""
         if self.smoothing:
             targets = (1 - self.smoothing) * targets + self.smoothing / self.classes
         largest = ops.max(scores, axis=-1, keepdims=True)
@@ -126,13 +138,13 @@ class _Windows:
         return losses, exponentials / sums - targets
 
     def _split(self, x):
-        """(B, N, ...) -> (parts, B, n, ...), filled up with zeros."""
+        """(B, N, ...) -> (parts, B, n, ...), padded with zeros."""
         missing = self.parts * self.size - self.count
         x = ops.pad(x, ((0, 0), (0, missing), *[(0, 0)] * (len(x.shape) - 2)))
         x = ops.reshape(x, (-1, self.parts, self.size, *x.shape[2:]))
         return ops.moveaxis(x, 1, 0)
 
     def _joined(self, parts):
-        """What `_split` took apart."""
+        """The inverse of `_split`."""
         x = ops.moveaxis(parts, 0, 1)
         return ops.reshape(x, (-1, self.parts * self.size, *x.shape[3:]))[:, : self.count]

@@ -1,9 +1,11 @@
-"""The networks of the paper's tables, and what `build` takes for a backbone where nothing is given.
+"""The networks of the paper's tables, and the defaults of `build` for each backbone.
 
 Plain data. `build(preset="voc2012_xception65")` builds a row; other arguments override it.
 """
 
-# the best low-level features of the paper's tables, or features at the same places; C~
+__all__ = ["BACKBONES", "PRESETS"]
+
+# low-level features: the best of the paper's tables, or features at the same places; channels: C~
 BACKBONES = {
     "xception65": {"low_level_features": ("mfb1u16c3",), "channels": 128},
     "xception71": {"low_level_features": ("mfb1u16c3",), "channels": 256},
@@ -15,10 +17,10 @@ BACKBONES = {
     "efficientnet_lite2": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
 }
 
-VOC = {"dataset": "PASCAL VOC 2012", "num_classes": 21, "input_size": (513, 513)}
-CITYSCAPES = {"dataset": "Cityscapes", "num_classes": 19, "input_size": (1025, 2049)}
+_VOC = {"dataset": "PASCAL VOC 2012", "num_classes": 21, "input_size": (513, 513)}
+_CITYSCAPES = {"dataset": "Cityscapes", "num_classes": 19, "input_size": (1025, 2049)}
 # 59 classes and the background; the paper gives no input size
-CONTEXT = {"dataset": "PASCAL Context", "num_classes": 60, "input_size": (513, 513)}
+_CONTEXT = {"dataset": "PASCAL Context", "num_classes": 60, "input_size": (513, 513)}
 
 _COLUMNS = ("backbone", "output_stride", "low_level_features", "channels", "decoder")
 _BILINEAR = (None, "bilinear")  # has no C~
@@ -27,54 +29,54 @@ _BILINEAR = (None, "bilinear")  # has no C~
 # billions (a multiply-add counts 2); None where the paper prints no such number
 _ROWS = (
     # Table 1: the upsampling alone
-    ("voc2012_resnet50_stride32_bilinear", VOC,
+    ("voc2012_resnet50_stride32_bilinear", _VOC,
      ("resnet50", 32, (), *_BILINEAR), "Table 1, bilinear, 32", 70.77, None),
-    ("voc2012_resnet50_stride32", VOC,
+    ("voc2012_resnet50_stride32", _VOC,
      ("resnet50", 32, (), 64, "dupsampling"), "Table 1, DUpsampling, 32", 72.09, None),
-    ("voc2012_resnet50_stride16_bilinear", VOC,
+    ("voc2012_resnet50_stride16_bilinear", _VOC,
      ("resnet50", 16, (), *_BILINEAR), "Table 1, bilinear, 16", 72.15, None),
-    ("voc2012_resnet50_stride16", VOC,
+    ("voc2012_resnet50_stride16", _VOC,
      ("resnet50", 16, (), 64, "dupsampling"), "Tables 1 and 2, N/A", 73.15, "0.80"),
     # Table 2: which low-level features
-    ("voc2012_resnet50_conv1_3", VOC,
+    ("voc2012_resnet50_conv1_3", _VOC,
      ("resnet50", 16, ("conv1_3",), 64, "dupsampling"), "Table 2, conv1_3", 72.70, "1.13"),
-    ("voc2012_resnet50_b1u2c3", VOC,
+    ("voc2012_resnet50_b1u2c3", _VOC,
      ("resnet50", 16, ("b1u2c3",), 64, "dupsampling"), "Tables 2 and 3, b1u2c3", 74.03, "1.15"),
-    ("voc2012_resnet50_b3u6c3", VOC,
+    ("voc2012_resnet50_b3u6c3", _VOC,
      ("resnet50", 16, ("b3u6c3",), 64, "dupsampling"), "Table 2, b3u6c3", 73.43, "1.23"),
-    ("voc2012_resnet50_b1u2c3_b3u6c3", VOC,
+    ("voc2012_resnet50_b1u2c3_b3u6c3", _VOC,
      ("resnet50", 16, ("b1u2c3", "b3u6c3"), 64, "dupsampling"), "Table 2, b1u2c3 + b3u6c3",
      73.82, "1.58"),
-    ("voc2012_resnet50", VOC,
+    ("voc2012_resnet50", _VOC,
      ("resnet50", 16, ("conv1_3", "b3u6c3"), 64, "dupsampling"),
      "Tables 2 and 3, conv1_3 + b3u6c3", 74.20, "1.56"),
     # Table 3: against the vanilla decoder
-    ("voc2012_resnet50_b1u2c3_bilinear", VOC,
+    ("voc2012_resnet50_b1u2c3_bilinear", _VOC,
      ("resnet50", 16, ("b1u2c3",), *_BILINEAR), "Table 3, vanilla b1u2c3", 73.26, "5.53"),
     # the one figure that this reading of the decoder does not give: it gives 21.56
-    ("voc2012_resnet50_bilinear", VOC,
+    ("voc2012_resnet50_bilinear", _VOC,
      ("resnet50", 16, ("conv1_3", "b3u6c3"), *_BILINEAR),
      "Table 3, vanilla conv1_3 + b3u6c3", None, "22.34"),
-    ("voc2012_xception65_efb2u1c2_bilinear", VOC,
+    ("voc2012_xception65_efb2u1c2_bilinear", _VOC,
      ("xception65", 16, ("efb2u1c2",), *_BILINEAR), "Table 3, vanilla efb2u1c2", 78.70, "5.53"),
-    ("voc2012_xception65_efb2u1c2", VOC,
+    ("voc2012_xception65_efb2u1c2", _VOC,
      ("xception65", 16, ("efb2u1c2",), 128, "dupsampling"), "Table 3, proposed efb2u1c2",
      79.09, "1.93"),
-    ("voc2012_xception65_bilinear", VOC,
+    ("voc2012_xception65_bilinear", _VOC,
      ("xception65", 16, ("mfb1u16c3",), *_BILINEAR), "Table 3, vanilla mfb1u16c3", 78.74, "0.41"),
-    ("voc2012_xception65", VOC,
+    ("voc2012_xception65", _VOC,
      ("xception65", 16, ("mfb1u16c3",), 128, "dupsampling"), "Table 3, proposed mfb1u16c3",
      79.67, "1.98"),
     # Table 4
-    ("cityscapes_xception71_bilinear", CITYSCAPES,
+    ("cityscapes_xception71_bilinear", _CITYSCAPES,
      ("xception71", 16, ("efb2u1c2",), *_BILINEAR), "Table 4, vanilla efb2u1c2", 79.36, "43.65"),
-    ("cityscapes_xception71", CITYSCAPES,
+    ("cityscapes_xception71", _CITYSCAPES,
      ("xception71", 16, ("mfb1u16c3",), 256, "dupsampling"), "Table 4, proposed mfb1u16c3",
      79.06, "25.14"),
     # Table 6; C~ with Xception-71 is not stated there, this is that of Cityscapes
-    ("pascal_context_xception65", CONTEXT,
+    ("pascal_context_xception65", _CONTEXT,
      ("xception65", 16, ("mfb1u16c3",), 128, "dupsampling"), "Table 6, Xception-65", 51.4, None),
-    ("pascal_context_xception71", CONTEXT,
+    ("pascal_context_xception71", _CONTEXT,
      ("xception71", 16, ("mfb1u16c3",), 256, "dupsampling"), "Table 6, Xception-71", 52.5, None),
 )  # fmt: skip
 

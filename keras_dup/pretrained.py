@@ -1,6 +1,7 @@
-"""Weights for what `keras_dup.models.build` made: shipped, downloaded or from a file."""
+"""Weights for models of `keras_dup.models.build`: shipped, downloaded or from a file."""
 
 import importlib.resources
+import os
 import pathlib
 
 import keras
@@ -8,11 +9,15 @@ import numpy as np
 
 from keras_dup import deeplab
 
+__all__ = ["IMAGENET", "load_imagenet", "load_weights"]
+
 SHIPPED = {"efficientnet_lite0": "efficientnet_lite0_imagenet.npz"}  # in saved_models/
 IMAGENET = (*SHIPPED, *deeplab.IMAGENET, "mobilenet_v2")
 
 
-def load_weights(model, backbone, weights):
+def load_weights(
+    model: keras.Model, backbone: str | keras.Model, weights: str | os.PathLike
+) -> bool:
     """Sets the variables of `model` from `weights`; the kinds are listed at `models.build`.
 
     Returns: True where every variable of the model was set, so that W was among them.
@@ -24,7 +29,7 @@ def load_weights(model, backbone, weights):
     """
     weights = str(weights)
     if weights == "imagenet" and isinstance(backbone, keras.Model):
-        raise ValueError(f'build: weights="imagenet": {backbone.name} has to bring its own')
+        raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
     if weights == "imagenet":
         load_imagenet(model, backbone)
         return False
@@ -42,7 +47,7 @@ def load_weights(model, backbone, weights):
     )
 
 
-def load_imagenet(model, backbone):
+def load_imagenet(model: keras.Model, backbone: str) -> None:
     """Gives the backbone in `model` its published ImageNet weights.
 
     | backbone | source | size |
@@ -54,7 +59,8 @@ def load_imagenet(model, backbone):
     Downloads happen once and are kept in Keras's cache.
     """
     if backbone in SHIPPED:
-        with np.load(importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]) as f:
+        file = importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]
+        with importlib.resources.as_file(file) as path, np.load(path) as f:
             for variable in model.variables:
                 if variable.path in f:
                     variable.assign(f[variable.path])
@@ -62,7 +68,7 @@ def load_imagenet(model, backbone):
         deeplab.load_checkpoint(model, backbone, _download(backbone))
     elif backbone == "mobilenet_v2":
         source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
-        copy_mobilenet_v2(source, model)
+        _copy_mobilenet_v2(source, model)
     else:
         raise ValueError(
             f'build: there are no weights "imagenet" for {backbone}; there are for '
@@ -70,8 +76,8 @@ def load_imagenet(model, backbone):
         )
 
 
-def copy_mobilenet_v2(source, model):
-    """Copies a `keras.applications.MobileNetV2` without top, whose last 1x1 to 1280 stays out."""
+def _copy_mobilenet_v2(source, model):
+    """Copies a `keras.applications.MobileNetV2` without top, except its last 1x1 (to 1280)."""
     source_layers = [layer for layer in source.layers if layer.weights][:-2]
     layers = [layer for layer in model.layers if layer.weights][: len(source_layers)]
     for layer, source_layer in zip(layers, source_layers, strict=True):
@@ -99,7 +105,7 @@ def _load_h5(model, backbone, path):
     if backbone == "mobilenet_v2":
         try:
             source = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=path)
-            copy_mobilenet_v2(source, model)
+            _copy_mobilenet_v2(source, model)
             return False
         except ValueError:
             pass  # not of keras.applications: of the whole model

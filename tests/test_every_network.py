@@ -55,7 +55,7 @@ def fewer_units(monkeypatch):
         monkeypatch.setattr(module, table, tuple(rows))
 
 
-@pytest.mark.parametrize("decoder", models.DECODERS)
+@pytest.mark.parametrize("decoder", _network.DECODERS)
 @pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
 @pytest.mark.parametrize("backbone", backbones.__all__)
 def test_every_network_builds_trains_and_exports(

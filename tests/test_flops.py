@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_dup import backbones, flops, models, presets
+from keras_dup import _network, backbones, flops, models, presets
 
 
 def test_the_presets_have_every_figure_that_the_paper_prints():
@@ -70,7 +70,7 @@ def test_features_are_told_apart_whatever_their_names():
         x = keras.layers.Conv2D(4, 3, 2, padding="same", name=name)(x)
     encoder = keras.Model(image, keras.layers.Conv2D(4, 3, 4, padding="same")(x))
     names = ("block_1_relu", "block_1_projection", "a_2_pointwise")
-    for decoder in models.DECODERS:
+    for decoder in _network.DECODERS:
         model = models.build(encoder, 3, low_level_features=names, decoder=decoder)
         parts = {"backbone", "ASPP", "head", *(f"fusion of {name}" for name in names)}
         assert set(flops.table(model, (64, 64))) == parts

@@ -26,7 +26,7 @@ def fitted(ratio=16, num_classes=3, channels=8):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", models.DECODERS)
+@pytest.mark.parametrize("decoder", _network.DECODERS)
 @pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
 def test_a_model_gives_probabilities_at_any_size(output_stride, decoder):
     model = models.build("mobilenet_v2", 3, output_stride, decoder=decoder)
@@ -41,7 +41,7 @@ def test_a_model_gives_probabilities_at_any_size(output_stride, decoder):
 def test_low_level_features_change_the_output_and_any_number_is_taken():
     x = picture(64, 64)
     names = ("conv1", "b2u2c3", "b5u3c3")
-    for decoder in models.DECODERS:
+    for decoder in _network.DECODERS:
         for count in range(4):
             config = {**SMALL, "low_level_features": names[:count], "decoder": decoder}
             model = models.build(**config)
@@ -130,7 +130,7 @@ def test_a_saved_model_gives_the_same_output(tmp_path):
 def test_mixed_precision_gives_float32_probabilities():
     expected = run(models.build(**SMALL, weights="imagenet"), picture(64, 64))
     keras.config.set_dtype_policy("mixed_bfloat16")
-    for decoder in models.DECODERS:
+    for decoder in _network.DECODERS:
         y = run(models.build(**SMALL, decoder=decoder), picture(64, 64))
         assert y.dtype == expected.dtype == np.float32
         np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)

@@ -1,11 +1,15 @@
-"""Encoders: image -> features by name, one file a family.
+"""Encoders: functions from an image to its features by name, one file per family.
 
-Each is a function `backbone(image, output_stride, centred=False)` on symbolic tensors: (B, H, W, 3)
-in 0..255 in, a dict {name: feature} out, in the order of computation, the last feature last.
-Preprocessing is inside. A feature at stride s has ceil(H/s) x ceil(W/s) positions and is centred on
-the pixels 0, s, 2s, ... at every H and W, because strided convolutions pad symmetrically, as
-DeepLab's do. With `centred` those at the output stride s are centred on s/2, s + s/2, ... instead:
-the centres of the windows that DUpsampling makes of them.
+Each is `backbone(image, output_stride, centred=False)` on symbolic tensors. The image is
+(B, H, W, 3) in 0..255; preprocessing is inside. The result is {name: feature} in the order of
+computation, the last feature last.
+
+A feature at stride s has ceil(H/s) x ceil(W/s) positions. They are centred on the pixels 0, s, 2s,
+... at every H and W, because strided convolutions pad symmetrically, as in DeepLab: on sizes
+k*s + 1 (513) bilinear upsampling with aligned corners then fits exactly. With `centred` the
+features at the output stride s are centred on the pixels s/2, s + s/2, ... instead, the centres of
+the windows that DUpsampling makes of them. DeepLab has no such features; `keras_dup.models.build`
+uses them where the ratio of W and the fusion have the output stride.
 """
 
 from keras_dup.backbones.efficientnet_lite import (

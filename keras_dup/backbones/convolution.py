@@ -4,27 +4,32 @@ Source of the rules: tensorflow/models, `conv2d_same` and `stack_blocks_dense` o
 research/slim/nets/resnet_utils.py, `fixed_padding` of research/deeplab/core/xception.py.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 from keras import layers
+
+__all__ = ["convolution", "shifted", "strides_and_rates"]
 
 
 def convolution(
-    x,
-    name,
-    kernel_size,
-    stride=1,
-    rate=1,
+    x: Any,
+    name: str,
+    kernel_size: int,
+    stride: int = 1,
+    rate: int = 1,
     *,
-    layer=layers.Conv2D,
-    epsilon,
-    activation=None,
-    shift=False,
-    **kwargs,
-):
+    layer: type[layers.Layer] = layers.Conv2D,
+    epsilon: float,
+    activation: str | None = None,
+    shift: bool = False,
+    **kwargs: Any,
+) -> Any:
     """Convolution without bias, batch norm and, if named, an activation.
 
-    A strided one pads (kernel_size - 1) / 2 on every side, which 'same' does at odd sizes alone:
-    at even sizes 'same' shifts the feature by a pixel (DeepLab's "explicit padding"). With `shift`
-    it is at the positions 1, 1 + stride, ... of x in place of 0, stride, ...
+    A strided convolution pads (kernel_size - 1) / 2 on every side (DeepLab's "explicit padding").
+    'same' does so at odd sizes only; at even sizes it shifts the feature by a pixel. With `shift`
+    the output is at the positions 1, 1 + stride, ... of x in place of 0, stride, ...
 
     Input: (B, H, W, any).  Output: (B, ceil(H / stride), ceil(W / stride), filters).
     """
@@ -46,18 +51,20 @@ def convolution(
     return layers.Activation(activation, name=f"{name}_relu")(x) if activation else x
 
 
-def shifted(x, name):
+def shifted(x: Any, name: str) -> Any:
     """(B, H, W, C) without its first row and column, and with zeros after its last."""
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_shift_pad")(x)
     return layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_shift")(x)
 
 
-def strides_and_rates(strides, current_stride, output_stride, centred=False):
+def strides_and_rates(
+    strides: Iterable[int], current_stride: int, output_stride: int, centred: bool = False
+) -> Iterator[tuple[int, int, bool]]:
     """Yields (stride, rate, shift) of each unit, given the strides of the units without dilation.
 
     From `output_stride` on a unit keeps its positions; the stride it gave up multiplies the rate of
-    the units *after* it. With `centred` the last unit that has a stride is shifted, so that what
-    was centred on the pixels 0, s, 2s, ... is on s/2, s + s/2, ..., the centres of windows.
+    the units *after* it. With `centred` the last unit that has a stride is shifted: its output
+    is centred on the pixels s/2, s + s/2, ..., the centres of windows, in place of 0, s, 2s, ...
     """
     rate = 1
     for stride in strides:

@@ -7,11 +7,20 @@ the input is (image - 127) / 128.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import layers
 
 from keras_dup.backbones.mobilenet import inverted_residuals, relu6_convolution
+
+__all__ = [
+    "efficientnet_lite0",
+    "efficientnet_lite0_classifier",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "scaled",
+]
 
 # kernel size, stride of the first unit, expansion, filters, units
 LITE0 = (
@@ -25,7 +34,9 @@ LITE0 = (
 )
 
 
-def efficientnet_lite0(image, output_stride=16, centred=False):
+def efficientnet_lite0(
+    image: Any, output_stride: int = 16, centred: bool = False
+) -> dict[str, Any]:
     """EfficientNet-Lite0. Features: conv1 (stride 2) and b{block}u{unit}c{conv}, 320 at the end.
 
     In a unit conv 1 expands, conv 2 is depthwise and conv 3 projects; c3 is named before the
@@ -34,17 +45,21 @@ def efficientnet_lite0(image, output_stride=16, centred=False):
     return _efficientnet_lite(image, LITE0, output_stride, centred)
 
 
-def efficientnet_lite1(image, output_stride=16, centred=False):
+def efficientnet_lite1(
+    image: Any, output_stride: int = 16, centred: bool = False
+) -> dict[str, Any]:
     """EfficientNet-Lite1: depth times 1.1. Features as in `efficientnet_lite0`."""
     return _efficientnet_lite(image, scaled(LITE0, 1.0, 1.1), output_stride, centred)
 
 
-def efficientnet_lite2(image, output_stride=16, centred=False):
+def efficientnet_lite2(
+    image: Any, output_stride: int = 16, centred: bool = False
+) -> dict[str, Any]:
     """EfficientNet-Lite2: width times 1.1, depth times 1.2, 352 channels at the end."""
     return _efficientnet_lite(image, scaled(LITE0, 1.1, 1.2), output_stride, centred)
 
 
-def efficientnet_lite0_classifier():
+def efficientnet_lite0_classifier() -> keras.Model:
     """EfficientNet-Lite0 with its ImageNet head.
 
     Input: (B, H, W, 3) in 0..255.  Output: (B, 1000) probabilities.
@@ -57,7 +72,7 @@ def efficientnet_lite0_classifier():
     return keras.Model(image, x)
 
 
-def scaled(blocks, width, depth):
+def scaled(blocks: tuple, width: float, depth: float) -> tuple:
     """The table of a network `width` times as wide and `depth` times as deep."""
     inner = range(1, len(blocks) - 1)
     return tuple(

@@ -1,33 +1,38 @@
 """Any Keras model as an encoder: finds its features, their strides and what does not fit."""
 
 import inspect
+from typing import Any
 
 import keras
 
 from keras_dup import _keras_private
 
+__all__ = ["check_training", "encoder"]
+
 _PROBE = 256  # pixels, a multiple of every stride up to 64
 
 
-def encoder(model, low_level_features=(), output_stride=None):
+def encoder(
+    model: keras.Model, low_level_features: tuple[str, ...] = (), output_stride: int | None = None
+) -> tuple[keras.Model, dict[str, int]]:
     """Cuts a functional model down to an encoder.
 
-    The last feature is the model's output where that is a map of features, else (a classifier)
-    the last such map before it.
+    The last feature is the output of the model if that is a feature map (B, h, w, C), else (in a
+    classifier) the last feature map before it.
 
     Args:
         model: a functional `keras.Model` with one image input, of `keras.applications`, keras-hub
             or your own. It may be built for one size, a multiple of its stride.
         low_level_features: names of layers, or of levels of `model.pyramid_outputs` ("P2").
-        output_stride: the stride that the last feature has to have; None takes what it has.
+        output_stride: the required stride of the last feature; None accepts any.
 
-    Returns: (`keras.Model` image -> {name: feature}, ending in "last"; {name: stride}).
+    Returns: a `keras.Model` image -> {name: feature}, ending in "last", and {name: stride}.
 
     Raises:
-        ValueError: the model is not functional or has another input; a layer in it upsets batch
-            norm; a name is unknown; there is no feature map; a feature is not the image over a
-            power of two; or the stride of the last feature is not `output_stride` (names the layer
-            to cut the model at).
+        ValueError: the model is not functional or has another input; a layer in it puts batch norm
+            into training mode; a name is unknown; there is no feature map; a stride is not a power
+            of two; or the stride of the last feature is not `output_stride` (the message names the
+            layer to cut the model at).
     """
     image = _image(model)
     check_training(model)
@@ -50,10 +55,13 @@ def encoder(model, low_level_features=(), output_stride=None):
     return keras.Model(image, features, name=model.name, trainable=model.trainable), strides
 
 
-def check_training(layer):
-    """Refuses layers that are in training mode unless told otherwise (Resizing, RandomFlip, ...).
+def check_training(layer: Any) -> None:
+    """Refuses layers whose default is training mode (Resizing, RandomFlip, ...).
 
-    Keras hands their mode on: the batch norms after them would train in `model(x)` and in exports.
+    Keras passes their mode on: the batch norms after them would train in `model(x)` and in exports.
+
+    Raises:
+        ValueError: there is such a layer; it is named.
     """
     for part in _keras_private.sublayers(layer):
         training = inspect.signature(part.call).parameters.get("training")

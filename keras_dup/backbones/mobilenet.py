@@ -8,10 +8,13 @@ image / 127.5 - 1 (feature_extractor.py of DeepLab).
 """
 
 import functools
+from typing import Any
 
 from keras import layers
 
 from keras_dup.backbones.convolution import convolution, strides_and_rates
+
+__all__ = ["inverted_residuals", "mobilenet_v2", "relu6_convolution"]
 
 # kernel size, stride of the first unit, expansion, filters, units
 MOBILENET_V2 = (
@@ -27,7 +30,7 @@ MOBILENET_V2 = (
 relu6_convolution = functools.partial(convolution, epsilon=1e-3, activation="relu6")
 
 
-def mobilenet_v2(image, output_stride=16, centred=False):
+def mobilenet_v2(image: Any, output_stride: int = 16, centred: bool = False) -> dict[str, Any]:
     """MobileNetV2. Features: conv1 (stride 2) and b{block}u{unit}c{conv}, 320 at the end.
 
     In a unit conv 1 expands, conv 2 is depthwise and conv 3 projects; c3 is named before the
@@ -37,7 +40,7 @@ def mobilenet_v2(image, output_stride=16, centred=False):
     return inverted_residuals(x, MOBILENET_V2, output_stride, centred)
 
 
-def inverted_residuals(x, blocks, output_stride, centred):
+def inverted_residuals(x: Any, blocks: tuple, output_stride: int, centred: bool) -> dict[str, Any]:
     """A 3x3 convolution with stride 2 to 32 channels, the units of `blocks` -> {name: feature}."""
     x = relu6_convolution(x, "conv1", 3, 2, filters=32)
     features = {"conv1": x}

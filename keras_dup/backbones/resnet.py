@@ -10,10 +10,13 @@ mean is subtracted for those with a 7x7 root alone). pool1 pads on every side, w
 """
 
 import functools
+from typing import Any
 
 from keras import layers
 
 from keras_dup.backbones.convolution import convolution, shifted, strides_and_rates
+
+__all__ = ["resnet50", "resnet101"]
 
 # base depth, units, stride of the last unit
 RESNET50 = ((64, 3, 2), (128, 4, 2), (256, 6, 2), (512, 3, 1))
@@ -22,7 +25,7 @@ RESNET101 = ((64, 3, 2), (128, 4, 2), (256, 23, 2), (512, 3, 1))
 _convolution = functools.partial(convolution, epsilon=1e-5, kernel_initializer="he_normal")
 
 
-def resnet50(image, output_stride=16, centred=False):
+def resnet50(image: Any, output_stride: int = 16, centred: bool = False) -> dict[str, Any]:
     """ResNet-50 beta. Features: conv1_1..3 (stride 2) and b{block}u{unit}c{conv}, 2048 at the end.
 
     conv 3 of a unit is named before the shortcut is added, as DeepLab's decoder takes it
@@ -31,7 +34,7 @@ def resnet50(image, output_stride=16, centred=False):
     return _resnet(image, RESNET50, output_stride, centred)
 
 
-def resnet101(image, output_stride=16, centred=False):
+def resnet101(image: Any, output_stride: int = 16, centred: bool = False) -> dict[str, Any]:
     """ResNet-101 beta. Features as in `resnet50`, with 23 units in block 3."""
     return _resnet(image, RESNET101, output_stride, centred)
 

@@ -10,10 +10,13 @@ deviation 0.09. The input is image / 127.5 - 1 (`_PREPROCESS_FN` of feature_extr
 """
 
 import functools
+from typing import Any
 
 from keras import initializers, layers
 
 from keras_dup.backbones.convolution import convolution, strides_and_rates
+
+__all__ = ["xception65", "xception71"]
 
 # name, units, filters of the three separable convolutions, shortcut, stride of each unit
 MIDDLE = ("mfb1", 16, (728, 728, 728), "sum", 1)
@@ -41,7 +44,7 @@ XCEPTION71 = (
 _convolution = functools.partial(convolution, epsilon=1e-3)
 
 
-def xception65(image, output_stride=16, centred=False):
+def xception65(image: Any, output_stride: int = 16, centred: bool = False) -> dict[str, Any]:
     """Xception-65. Features: conv1_1..2 (stride 2) and {flow}b{block}u{unit}c{conv}, 2048 at last.
 
     The flows are ef (entry), mf (middle) and xf (exit). conv 3 of a unit is named before the
@@ -50,7 +53,7 @@ def xception65(image, output_stride=16, centred=False):
     return _xception(image, XCEPTION65, output_stride, centred)
 
 
-def xception71(image, output_stride=16, centred=False):
+def xception71(image: Any, output_stride: int = 16, centred: bool = False) -> dict[str, Any]:
     """Xception-71. Features as in `xception65`, with five blocks in the entry flow."""
     return _xception(image, XCEPTION71, output_stride, centred)
 

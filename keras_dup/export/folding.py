@@ -1,21 +1,22 @@
-"""A network as it is deployed: batch norms and the temperature folded away, class ids come out.
+"""Networks for deployment: batch norms and the temperature are folded away, class ids come out.
 
-Runs on every backend of Keras; what the exports write is what `fold` returns.
+Runs on every backend of Keras. The exports write the model that `fold` returns.
 """
 
 import collections
-import contextlib
-import functools
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_dup import _keras_private
+from keras_dup.export._label_maps import LabelMap, PackedLabels, Unpack
 from keras_dup.layers import AdaptiveTemperatureSoftmax, BilinearUpsampling, Crop, DUpsampling
 
-OUTPUTS = ("label_map", "probabilities")
-DTYPES = (None, "bfloat16")
+__all__ = ["fold"]
+
+_OUTPUTS = ("label_map", "probabilities")
+_DTYPES = (None, "bfloat16")
 _HEAD = (  # in float32 always: bfloat16 has 8 bits, too few to tell scores apart
     BilinearUpsampling,
     Crop,
@@ -29,34 +30,39 @@ _CONVOLUTIONS = {  # layer: the variable that batch norm scales
 }
 
 
-def fold(model, output="label_map", dtype=None, jit_compile=False):
-    """A copy of a network that gives the same label maps with fewer operations.
+def fold(
+    model: keras.Model,
+    output: str = "label_map",
+    dtype: str | None = None,
+    jit_compile: bool = False,
+) -> keras.Model:
+    """Returns a copy of a network that computes the same label maps with fewer operations.
 
-    Batch norm after a convolution becomes the convolution's kernel and bias. The temperature
-    becomes part of W and of the mean; for a label map it is dropped with the softmax, since neither
-    changes which class is largest, and the largest class of each pixel is found in the packed
-    layout (B, h, w, r*r, K), so that only class ids are rearranged into pixels. The r rows of the
-    windows come one after another: the scores of all pixels never exist at the same time.
+    Batch norm after a convolution becomes part of the kernel and bias. The temperature becomes part
+    of W and of the mean. For a label map temperature and softmax are dropped, since they do not
+    change which class is largest. The largest class is then found in the packed layout
+    (B, h, w, r*r, K), and only class ids are rearranged into pixels, one row of the windows at a
+    time: the scores of all pixels never exist together.
 
     Args:
-        model: what `keras_dup.models.build` returns, or any functional model of an image whose
-            last axis are the scores of classes. It stays as it is.
+        model: a model from `keras_dup.models.build`, or any functional model of an image whose
+            last axis holds the scores of classes. It is not changed.
         output: "label_map", (B, H, W) ids, uint8 up to 256 classes, else int32; or "probabilities",
-            (B, H, W, K) float32, what `model` gives.
-        dtype: None keeps that of each layer. "bfloat16" holds the weights up to DUpsampling, or up
-            to the last upsampling, in it and computes with them: half the size, faster where the
-            processor multiplies it (AVX512_BF16, AMX, GPUs, TPUs), slower elsewhere; class ids
-            near a tie change.
-        jit_compile: on TensorFlow XLA compiles the search for the largest class, the same ids in
-            less time; each new size of an image then compiles once. For "label_map" of a
+            (B, H, W, K) float32, the output of `model`.
+        dtype: None keeps that of each layer. "bfloat16" stores the weights in it and computes with
+            them; upsampling and what follows stay in float32. Half the size, and faster where the
+            processor multiplies bfloat16 (AVX512_BF16, AMX, GPUs, TPUs), slower elsewhere; class
+            ids near a tie change.
+        jit_compile: on TensorFlow XLA compiles the search for the largest class: the same ids in
+            less time, but each new size of an image compiles once. Acts for "label_map" of a
             DUpsampling network.
 
-    Returns: a functional `keras.Model` for inference; training it further makes no sense.
+    Returns: a functional `keras.Model` for inference, not for further training.
 
     Raises:
         ValueError: unknown `output` or `dtype`; the model is not functional or has several outputs.
     """
-    for name, value, known in (("output", output, OUTPUTS), ("dtype", dtype, DTYPES)):
+    for name, value, known in (("output", output, _OUTPUTS), ("dtype", dtype, _DTYPES)):
         if value not in known:
             raise ValueError(f"fold: {name}={value!r}; it must be one of {known}")
     if not _keras_private.is_functional(model) or len(model.outputs) != 1:
@@ -82,128 +88,8 @@ def fold(model, output="label_map", dtype=None, jit_compile=False):
     return keras.Model(folded.inputs, label_map, name=model.name)
 
 
-@keras.saving.register_keras_serializable(package="keras_dup")
-class LabelMap(layers.Layer):
-    """The class of the largest score.
-
-    Input: (B, H, W, K).  Output: (B, H, W), uint8 up to 256 classes, else int32.
-    """
-
-    def call(self, x):
-        return _largest(x)
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(x.shape[:-1], _id_type(x.shape[-1]))
-
-
-@keras.saving.register_keras_serializable(package="keras_dup")
-class PackedLabels(DUpsampling):
-    """DUpsampling that finds the class of a pixel before it rearranges windows into pixels.
-
-    The rows of the windows come one after another, W and the mean cut accordingly: the scores of
-    one or two of the r rows are all that exists at a time.
-
-    Args:
-        jit_compile: XLA compiles the search (TensorFlow). W's columns are then in the order
-            (class, column in window), along which it is fast.
-
-    Input: (B, h, w, C~).  Output: (B, h*r, w*r, 1), uint8 up to 256 classes, else int32.
-    """
-
-    def __init__(self, *arguments, jit_compile=False, **keywords):
-        super().__init__(*arguments, **keywords)
-        self.jit_compile = jit_compile and keras.backend.backend() == "tensorflow"
-
-    def build(self, input_shape):
-        scores = self.ratio * self.num_classes
-        shape = (self.ratio, 1, 1, input_shape[-1], scores)
-        self.kernel = self.add_weight(name="kernel", shape=shape)
-        self.bias = self.add_weight(name="bias", shape=(self.ratio, scores), initializer="zeros")
-
-    def assign_from(self, upsampling):
-        """Takes W and the mean of a DUpsampling."""
-        for name in ("kernel", "bias"):
-            array = _numpy(getattr(upsampling, name))  # (..., r*r*K)
-            array = array.reshape(*array.shape[:-1], self.ratio, self.ratio, self.num_classes)
-            array = np.moveaxis(array, -3, 0)  # (r, ..., r, K)
-            variable = getattr(self, name)
-            array = np.swapaxes(array, -1, -2) if self.jit_compile else array
-            variable.assign(array.reshape(variable.shape))
-
-    def call(self, x):
-        batch, height, width, _ = ops.shape(x)
-        rows = []
-        for row in range(self.ratio):
-            with _after(rows[-2:-1]):
-                scores = ops.conv(x, self.kernel[row], padding="valid") + self.bias[row]
-                ids = self._search(scores)
-                rows.append(ops.reshape(ids, (batch, height, 1, width * self.ratio)))
-        ids = ops.concatenate(rows, axis=2)
-        return ops.reshape(ids, (batch, height * self.ratio, width * self.ratio, 1))
-
-    def _search(self, scores):
-        if self.jit_compile:
-            return _compiled_largest()(ops.reshape(scores, (-1, self.num_classes, self.ratio)))
-        return _largest(ops.reshape(scores, (-1, self.ratio, self.num_classes)))
-
-    def compute_output_spec(self, x):
-        shape = self.compute_output_shape(x.shape)
-        return keras.KerasTensor((*shape[:3], 1), _id_type(self.num_classes))
-
-    def get_config(self):
-        return {**super().get_config(), "jit_compile": self.jit_compile}
-
-
-def _after(tensors):
-    """In a TensorFlow graph what is made in it waits for `tensors`, so that memory is freed."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.control_dependencies(tensors)
-    return contextlib.nullcontext()
-
-
-@keras.saving.register_keras_serializable(package="keras_dup")
-class Unpack(layers.Layer):
-    """Drops the last axis of what `PackedLabels` gives: (B, H, W, 1) -> (B, H, W)."""
-
-    def call(self, x):
-        return ops.squeeze(x, axis=-1)
-
-    def compute_output_spec(self, x):
-        return keras.KerasTensor(x.shape[:-1], x.dtype)
-
-
-def _largest(scores):
-    if keras.backend.backend() == "tensorflow":  # there Keras adds operations for the sign of zero
-        import tensorflow as tf
-
-        return tf.cast(tf.argmax(scores, -1, tf.int32), _id_type(scores.shape[-1]))
-    return ops.cast(ops.argmax(scores, axis=-1), _id_type(scores.shape[-1]))
-
-
-@functools.cache
-def _compiled_largest():
-    """(N, K, P) -> (N, P): the largest along K, one pass over the scores."""
-    import tensorflow as tf
-
-    @tf.function(autograph=False, jit_compile=True)
-    def largest(scores):
-        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], tf.int32)  # as wide as a score
-        for k in range(1, scores.shape[1]):
-            ids = tf.where(scores[:, k] > best, k, ids)
-            best = tf.maximum(best, scores[:, k])
-        return tf.cast(ids, _id_type(scores.shape[1]))
-
-    return largest
-
-
-def _id_type(num_classes):
-    return "uint8" if num_classes <= 256 else "int32"
-
-
 class _Graph:
-    """Who reads what in a functional model; the outputs of the model count as readers."""
+    """Which layer reads which tensor in a functional model; its outputs count as readers."""
 
     def __init__(self, model):
         nodes = _keras_private.nodes(model)
@@ -225,7 +111,7 @@ class _Graph:
 
 
 def _head(model):
-    """The softmax that ends the model, and the linear DUpsampling that it gets its scores from."""
+    """The softmax at the end of the model and the DUpsampling before it, or None for each."""
     graph, last = _Graph(model), _keras_private.source(model.outputs[0])
     if not _is_softmax(last):
         return None, None
@@ -242,10 +128,13 @@ def _is_softmax(layer):
 
 
 def _copy(model, replaced, dtype):
-    """(copy of a model with batch norms folded, {old layer: new layer}).
+    """Copies a model and folds its batch norms.
 
-    `replaced` maps layers to those that stand in their place, whose weights are the caller's
-    business; `dtype` is that of the others, the head's excepted, or None.
+    Args:
+        replaced: {layer of the model: layer for its place}; the caller sets their weights.
+        dtype: of the other layers but those of the head, or None.
+
+    Returns: (the copy, {old layer: new layer}).
     """
     model = keras.Model(model.inputs, model.outputs, name=model.name)  # without its optimizer
     norms, copies = _foldable(model), {}
@@ -288,7 +177,7 @@ def _skip(x, *arguments, **keywords):
 
 
 def _foldable(model):
-    """{batch norm: the convolution before it}, where nothing else sees what is between."""
+    """{batch norm: the convolution before it}, where no other layer reads the convolution."""
     graph, found = _Graph(model), {}
     for norm in model.layers:
         if isinstance(norm, layers.BatchNormalization) and norm.axis in (-1, 3):

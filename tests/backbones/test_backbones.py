@@ -227,7 +227,7 @@ def test_mobilenet_v2_is_that_of_keras_applications():
     )
     image, found = features("mobilenet_v2", 32)
     model = keras.Model(image, found)
-    pretrained.copy_mobilenet_v2(source, model)
+    pretrained._copy_mobilenet_v2(source, model)
     x = np.random.default_rng(0).uniform(0, 255, (1, 225, 225, 3)).astype("float32")
     ours = model(x)
     names = {

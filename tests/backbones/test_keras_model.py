@@ -147,7 +147,7 @@ def test_encoders_that_do_not_fit_are_named():
         models.build(tokens)
     with pytest.raises(ValueError, match="has its preprocessing inside"):
         models.build("mobilenet_v2", preprocessing=keras.layers.Rescaling(1 / 255))
-    with pytest.raises(ValueError, match="has to bring its own"):
+    with pytest.raises(ValueError, match="brings its own weights"):
         models.build(small, weights="imagenet")
     resizing = keras.Sequential([keras.Input((70, 70, 3)), keras.layers.Resizing(64, 64)])
     with pytest.raises(ValueError, match=r"resizing\w* in sequential\w* is a Resizing, which puts"):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dup import data, export, models, projection
+from keras_dup import _network, data, export, models, projection
 from keras_dup.export import mobile
 from keras_dup.projection import autoencoder
 
 
-@pytest.fixture(scope="module", params=models.DECODERS)
+@pytest.fixture(scope="module", params=_network.DECODERS)
 def model(request):
     keras.utils.set_random_seed(0)
     shapes = data.Shapes(16, (64, 64))

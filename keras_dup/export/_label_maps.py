@@ -1,0 +1,132 @@
+"""The end of a network that answers with class ids: the largest class, found before the shuffle."""
+
+import contextlib
+import functools
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_dup.layers import DUpsampling
+
+__all__ = ["LabelMap", "PackedLabels", "Unpack"]
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class LabelMap(layers.Layer):
+    """The class of the largest score.
+
+    Input: (B, H, W, K).  Output: (B, H, W), uint8 up to 256 classes, else int32.
+    """
+
+    def call(self, x):
+        return _largest(x)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape[:-1], _id_type(x.shape[-1]))
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class PackedLabels(DUpsampling):
+    """DUpsampling that finds the class of each pixel before it rearranges windows into pixels.
+
+    It computes one row of all windows at a time, with the columns of W and of the mean for that
+    row, so that the scores of one or two of the r rows exist at the same time.
+
+    Args:
+        jit_compile: XLA compiles the search for the largest class (TensorFlow). The columns of W
+            are then in the order (class, column in window), in which the search is fast.
+
+    Input: (B, h, w, C~).  Output: (B, h*r, w*r, 1), uint8 up to 256 classes, else int32.
+    """
+
+    def __init__(self, *arguments, jit_compile=False, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.jit_compile = jit_compile and keras.backend.backend() == "tensorflow"
+
+    def build(self, input_shape):
+        scores = self.ratio * self.num_classes
+        shape = (self.ratio, 1, 1, input_shape[-1], scores)
+        self.kernel = self.add_weight(name="kernel", shape=shape)
+        self.bias = self.add_weight(name="bias", shape=(self.ratio, scores), initializer="zeros")
+
+    def assign_from(self, upsampling):
+        """Sets W and the mean from a `DUpsampling` layer."""
+        for name in ("kernel", "bias"):
+            array = ops.convert_to_numpy(getattr(upsampling, name))  # (..., r*r*K)
+            array = array.reshape(*array.shape[:-1], self.ratio, self.ratio, self.num_classes)
+            array = np.moveaxis(array, -3, 0)  # (r, ..., r, K)
+            variable = getattr(self, name)
+            array = np.swapaxes(array, -1, -2) if self.jit_compile else array
+            variable.assign(array.reshape(variable.shape))
+
+    def call(self, x):
+        batch, height, width, _ = ops.shape(x)
+        rows = []
+        for row in range(self.ratio):
+            with _after(rows[-2:-1]):
+                scores = ops.conv(x, self.kernel[row], padding="valid") + self.bias[row]
+                ids = self._search(scores)
+                rows.append(ops.reshape(ids, (batch, height, 1, width * self.ratio)))
+        ids = ops.concatenate(rows, axis=2)
+        return ops.reshape(ids, (batch, height * self.ratio, width * self.ratio, 1))
+
+    def _search(self, scores):
+        if self.jit_compile:
+            return _compiled_largest()(ops.reshape(scores, (-1, self.num_classes, self.ratio)))
+        return _largest(ops.reshape(scores, (-1, self.ratio, self.num_classes)))
+
+    def compute_output_spec(self, x):
+        shape = self.compute_output_shape(x.shape)
+        return keras.KerasTensor((*shape[:3], 1), _id_type(self.num_classes))
+
+    def get_config(self):
+        return {**super().get_config(), "jit_compile": self.jit_compile}
+
+
+def _after(tensors):
+    """In a TensorFlow graph operations made inside wait for `tensors`: memory is freed."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.control_dependencies(tensors)
+    return contextlib.nullcontext()
+
+
+@keras.saving.register_keras_serializable(package="keras_dup")
+class Unpack(layers.Layer):
+    """Drops the last axis of the output of `PackedLabels`: (B, H, W, 1) -> (B, H, W)."""
+
+    def call(self, x):
+        return ops.squeeze(x, axis=-1)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape[:-1], x.dtype)
+
+
+def _largest(scores):
+    if keras.backend.backend() == "tensorflow":  # there Keras adds operations for the sign of zero
+        import tensorflow as tf
+
+        return tf.cast(tf.argmax(scores, -1, tf.int32), _id_type(scores.shape[-1]))
+    return ops.cast(ops.argmax(scores, axis=-1), _id_type(scores.shape[-1]))
+
+
+@functools.cache
+def _compiled_largest():
+    """A compiled function (N, K, P) -> (N, P): the index of the largest along K, in one pass."""
+    import tensorflow as tf
+
+    @tf.function(autograph=False, jit_compile=True)
+    def largest(scores):
+        best, ids = scores[:, 0], tf.zeros_like(scores[:, 0], tf.int32)  # as wide as a score
+        for k in range(1, scores.shape[1]):
+            ids = tf.where(scores[:, k] > best, k, ids)
+            best = tf.maximum(best, scores[:, k])
+        return tf.cast(ids, _id_type(scores.shape[1]))
+
+    return largest
+
+
+def _id_type(num_classes):
+    return "uint8" if num_classes <= 256 else "int32"
