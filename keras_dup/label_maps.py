@@ -50,7 +50,7 @@ def check_ids(ids: np.ndarray, num_classes: int, ignore_class: int | None, name:
         raise ValueError(
             f"{name}: class id {ids[wrong].min()}, but num_classes is {num_classes} "
             f"(ids 0..{num_classes - 1} and {void}); ids found: {found.text(ignore_class)}; "
-            "map them with ids={id in the file: class} (--ids ID:CLASS ...)"
+            "map them with ids={id in the file: class} (--ids ID:CLASS,...)"
         )
 
 
@@ -144,11 +144,11 @@ class IdCounts:
         present = [k for k in range(num_classes) if self.pixels[k]]
         others = [i for i in sorted(self.pixels) if i not in present]
         if len(others) != len(absent):
-            return "if other ids stand for these classes, map them with --ids ID:CLASS ..."
+            return "if other ids stand for these classes, map them with --ids ID:CLASS,..."
         pairs = [*((k, k) for k in present), *zip(others, absent, strict=True)]
-        pairs = " ".join(f"{i}:{k}" for i, k in sorted(pairs))
+        pairs = ",".join(f"{i}:{k}" for i, k in sorted(pairs))
         void = " (now void)" if others == [void] else ""
-        return f"if {', '.join(map(str, others))}{void} stands for that, give --ids {pairs}"
+        return f"if {', '.join(map(str, others))}{void} stands for that, give --ids={pairs}"
 
 
 def count_ids(label_maps: Iterable[np.ndarray]) -> IdCounts:
@@ -213,7 +213,7 @@ def doubt(confusion: np.ndarray) -> str:
     return (
         "the predictions agree with the masks hardly more than chance would (Cohen's kappa "
         f"{kappa:.2f}): do the ids of the masks mean the classes of this model? "
-        "--ids ID:CLASS ... maps them"
+        "--ids ID:CLASS,... maps them"
     )
 
 

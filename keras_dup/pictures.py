@@ -226,6 +226,11 @@ def _written(name, otherwise):
     return otherwise, _fonts()[0]
 
 
+def drawable_names(class_names):
+    """The names of the classes, with the ids of those that no font here can draw."""
+    return [_written(name, str(k))[0] for k, name in enumerate(class_names)]
+
+
 @functools.cache
 def _fonts():
     """Pillow's own font, and Matplotlib's where it is installed, which knows more letters."""

@@ -48,7 +48,7 @@ def test_a_class_that_occurs_in_no_mask_is_named_with_what_occurs_and_the_way_ou
     text = count_ids(masks).complaint(2)
     assert text == (
         "class 1 occurs in none of 27 masks; ids found: 0 (67 %), 255 (33 %, void); if 255 (now "
-        "void) stands for that, give --ids 0:0 255:1"
+        "void) stands for that, give --ids=0:0,255:1"
     )
     assert count_ids([*masks, np.ones((1, 1), np.uint8)]).complaint(2) == ""
     text = count_ids([np.array([[0, 3]])]).complaint(4, ["sky", "road", "tree", "car"])

@@ -17,6 +17,7 @@ def add(commands):
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "default": (513, 513)}
     export.add_argument("--input-size", **size, help="of LiteRT files; 513 513 by default")
     options.add_labelled(export)  # to measure on
+    options.add_limits(export)
     export.add_argument("--calibration", nargs="+", help="pictures or folders, for int8")
     export.add_argument("--class-names", help="text file with a name a line")
 
@@ -33,6 +34,7 @@ def _run(arguments):
     from keras_dup import data
     from keras_dup.export import measure
 
+    options.set_limits(arguments)
     formats = arguments.formats or measure.FORMATS
     measure.check(formats)
     model, names = options.model(arguments)

@@ -123,12 +123,16 @@ def _check_classes(arguments, counts, label_maps, class_names):
 
 def _measure(arguments, fitted, measured, picture, class_names, reading):
     """Prints and draws what W rebuilds of label maps."""
+    from keras_dup import pictures
     from keras_dup.projection import report
 
     found = report.measure(fitted, measured, **reading)
     print(found.table(class_names))
     try:
-        found.draw(picture, class_names=class_names)
+        names = class_names and pictures.drawable_names(class_names)
+        found.draw(picture, class_names=names)
+        if names != class_names:
+            print("names that the font cannot draw are ids in the picture")
         print(f"{picture}: the same as a picture, and class by class")
     except ImportError as error:  # Matplotlib is an extra, and the projection is there
         print(error)

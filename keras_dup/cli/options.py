@@ -62,10 +62,9 @@ def add_ids(command):
     command.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
     command.add_argument(
         "--ids",
-        nargs="+",
-        metavar="ID:CLASS",
+        metavar="ID:CLASS,...",
         help="all ids in the masks and their classes, 255 for void, in place of --ignore-class: "
-        "0:0 255:1 for black and white masks",
+        "0:0,255:1 for black and white masks",
     )
 
 
@@ -85,7 +84,7 @@ def ids(arguments):
     if not arguments.ids:
         return None
     table = {}
-    for pair in arguments.ids:
+    for pair in arguments.ids.split(","):
         number, _, class_id = pair.partition(":")
         try:
             key, value = int(number), int(class_id)

@@ -16,8 +16,11 @@ _DEFAULTS = {
     "weight_decay": 4e-5,
 }
 _LARGEST_CROP = 513
-# what a run writes that a list or a folder of images could hold
-_FILES = ("classes.txt", "curves.png", "predictions.png")
+# what a run writes
+_FILES = (
+    *("classes.txt", "recipe.json", "runs.json", "split.json", "log.csv", "report.json"),
+    *("curves.png", "predictions.png", "projection.npz", "best.keras", "model.keras"),
+)
 # where one of these is given, the start is the paper's
 _OF_ANOTHER_START = {
     "network",
@@ -49,6 +52,7 @@ def add(commands):
     train.add_argument("--class-names", help="text file with a name a line")
     train.add_argument("--data-set", help="a published data set, see keras_dup.data.load")
     train.add_argument("--data-dir", help="where --data-set lies or is prepared")
+    options.add_limits(train)
     train.add_argument("--skip-bad", action="store_true", help="leave unusable pictures out")
     train.add_argument("-o", "--output", required=True, help="folder of the run")
     train.add_argument(
@@ -65,8 +69,12 @@ def _run(arguments):
     folders = (arguments.images, arguments.masks, arguments.num_classes)
     if None in folders if arguments.data_set is None else folders != (None, None, None):
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
-    options.plan(arguments, [Path(arguments.output) / name for name in _FILES])
+    options.set_limits(arguments)
     recipe = training.override(_recipe(arguments), arguments.overrides)
+    root = Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
+    files = [root / recipe.weights, root / recipe.projection, recipe.weights, recipe.projection]
+    files = [path for path in files if os.path.isfile(path)]
+    options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
     given = {text.partition("=")[0] for text in arguments.overrides}
     training.train_or_exit(_completed(recipe, given), arguments.output)
 

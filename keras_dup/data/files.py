@@ -35,6 +35,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST_PNG = 2**30  # bytes of a file whose pixels are looked for behind broken chunks
 
 
 def allow_pixels(max_pixels: int) -> None:
@@ -65,10 +66,38 @@ def opened(file: str | os.PathLike | BinaryIO, name: object) -> Iterator[Image.I
 def _image(stream, name):
     try:
         return Image.open(stream)
-    except UnidentifiedImageError as error:  # whose message shows the stream
-        raise _unreadable(name, ValueError("no image format is recognized")) from error
     except Exception as error:  # Pillow's decoders raise a dozen kinds
+        stream.seek(0)
+        content = stream.read(_LARGEST_PNG)
+        if not content.startswith(_PNG) or isinstance(error, Image.DecompressionBombError):
+            raise _unreadable(name, error) from error
+    try:  # what says how large a pixel is, or when it was taken, is no reason not to read it
+        return Image.open(io.BytesIO(_pixels_alone(content)))
+    except Exception as error:
         raise _unreadable(name, error) from error
+
+
+def _pixels_alone(content):
+    """A PNG without what can be left out, but for its EXIF data where their checksum is right."""
+    kept = [_PNG]
+    for kind, chunk, is_right in _chunks(content):
+        if kind[:1].isupper() or (kind == b"eXIf" and is_right):
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def _chunks(content):
+    """Yields (kind, the whole chunk, whether its checksum is right) of a PNG up to its end."""
+    place, view = len(_PNG), memoryview(content)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        end = place + 12 + length
+        if end > len(content):
+            return
+        checksum = int.from_bytes(content[end - 4 : end])
+        is_right = zlib.crc32(view[place + 4 : end - 4]) == checksum
+        yield content[place + 4 : place + 8], view[place:end], is_right
+        place = end
 
 
 def loaded(image: Image.Image, name: object) -> Image.Image:
@@ -106,28 +135,24 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def check_checksums(content: bytes, name: object) -> None:
-    """Raises ValueError, with `name`, where a chunk of a PNG does not have its checksum.
+    """Raises ValueError, with `name`, where a PNG ends early or its pixels have a wrong checksum.
 
-    Pillow does not check those of the pixels, and one wrong bit there is another class id.
+    Pillow does not check that, and one wrong bit is another class id.
     """
     if not content.startswith(_PNG):
         return
-    place, view = len(_PNG), memoryview(content)
-    while place + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, place)
-        end = place + 8 + length
-        if end + 4 > len(content):
-            break
-        kind = content[place + 4 : place + 8]
-        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
+    kind = b""
+    for kind, _, is_right in _chunks(content):
+        if kind[:1].isupper() and not is_right:  # other chunks do not change the pixels
             raise _unreadable(name, ValueError(f"the checksum of its {kind!r} chunk is wrong"))
         if kind == b"IEND":
             return
-        place = end + 4
     raise _unreadable(name, ValueError("it ends before its IEND chunk"))
 
 
 def _unreadable(name, error):
+    if isinstance(error, UnidentifiedImageError):  # whose message shows the stream
+        error = "no image format is recognized"
     if isinstance(error, Image.DecompressionBombError):
         return ValueError(
             f"{name}: {str(error).split(',')[0]}; to read it all the same, raise the limit: "

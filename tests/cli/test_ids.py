@@ -24,7 +24,7 @@ def binary(tmp_path, monkeypatch):
     return tmp_path
 
 
-FOUND = r"in none of 3 masks; ids found: 0 \(67 %\), 255 \(33 %, void\); .*--ids 0:0 255:1"
+FOUND = r"in none of 3 masks; ids found: 0 \(67 %\), 255 \(33 %, void\); .*--ids=0:0,255:1"
 FIT = ["fit", "masks", "--num-classes", "2", "--ratio", "8", "--channels", "4", "-o", "w.npz"]
 EVALUATE = ["evaluate", "model", "--images", "images", "--masks", "masks"]
 
@@ -32,13 +32,13 @@ EVALUATE = ["evaluate", "model", "--images", "images", "--masks", "masks"]
 def test_fit_stops_where_masks_hold_one_class_and_void(binary, capsys):
     with pytest.raises(SystemExit, match=f"class 1 occurs {FOUND}"):
         cli.main(FIT)
-    cli.main([*FIT, "--ids", "0:0", "255:1", "--workers", "1"])
+    cli.main([*FIT, "--ids", "0:0,255:1", "--workers", "1"])
     assert "3 label maps" in capsys.readouterr().out
 
 
 def test_fit_warns_of_a_class_that_occurs_in_no_mask(binary, capsys):
     three = ["3" if text == "2" else text for text in FIT]
-    cli.main([*three, "--ids", "0:0", "255:1", "--workers", "1"])
+    cli.main([*three, "--ids", "0:0,255:1", "--workers", "1"])
     assert "warning: class 2 occurs in none of 3 masks; ids found: 0 (67 %), 1 (33 %)" in (
         capsys.readouterr().err
     )
@@ -48,7 +48,7 @@ def test_evaluate_says_that_a_class_occurs_in_no_mask(binary, capsys):
     cli.main(EVALUATE)
     warned = " ".join(capsys.readouterr().err.split("\n"))
     assert 'warning: class 1 "object" occurs in none of 3 masks; ids found: 0 (67 %), 255' in warned
-    cli.main([*EVALUATE, "--ids", "0:0", "255:1"])
+    cli.main([*EVALUATE, "--ids", "0:0,255:1"])
     printed = capsys.readouterr()
     assert "occurs in none" not in printed.err and "object" in printed.out
     assert "0.00 %" in printed.out  # the object is never found
@@ -73,7 +73,7 @@ def test_evaluate_doubts_masks_of_another_data_set(binary, capsys, monkeypatch):
 def test_the_rest_is_fitted_to_where_only_the_others_are_named(binary, capsys, encoding):
     (binary / "val.txt").write_text("1\n", encoding=encoding)
     (binary / "all.txt").write_text("0\n1\n", encoding=encoding)
-    fit = [*FIT, "--ids", "0:0", "255:1", "--workers", "1", "--val-names", "val.txt"]
+    fit = [*FIT, "--ids", "0:0,255:1", "--workers", "1", "--val-names", "val.txt"]
     cli.main(fit)
     printed = capsys.readouterr().out
     assert "w.npz: 2 label maps" in printed and "reconstruction of 1 other label maps" in printed
@@ -86,6 +86,6 @@ def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
     with pytest.raises(SystemExit, match=f"--ids {pair}: expected ID:CLASS"):
         cli.main([*FIT, "--ids", pair])
     with pytest.raises(SystemExit, match="255 becomes class 2, but num_classes is 2"):
-        cli.main([*FIT, "--ids", "0:0", "255:2"])
+        cli.main([*FIT, "--ids", "0:0,255:2"])
     with pytest.raises(SystemExit, match="0 is given twice"):
-        cli.main([*FIT, "--ids", "0:0", "0:1"])
+        cli.main([*FIT, "--ids", "0:0,0:1"])

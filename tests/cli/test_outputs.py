@@ -163,6 +163,11 @@ def test_no_command_writes_over_a_list_that_it_reads(photos):
     train = ["train", *labelled, "--num-classes", "2"]
     with pytest.raises(SystemExit, match=r"classes\.txt would be written over run.classes\.txt"):
         cli.main([*train, "--class-names", "run/classes.txt", "-o", "run"])
-    with pytest.raises(SystemExit, match="would be taken for an input"):
-        cli.main([*train, "-o", "masks"])
+    save("run/best.keras.png")
+    os.rename("run/best.keras.png", "run/best.keras")
+    with pytest.raises(SystemExit, match=r"best\.keras would be written over run.best\.keras"):
+        cli.main([*train, "-o", "run", "weights=run/best.keras"])
+    for output in ("masks", "photos", "val"):
+        with pytest.raises(SystemExit, match="would be taken for an input"):
+            cli.main([*train, "--val-images", "val", "-o", output])
     assert sorted(contents("masks")) == ["a.png", "b.png"]

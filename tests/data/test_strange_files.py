@@ -48,6 +48,23 @@ def test_whole_pixels_are_read_whatever_the_exif_data_are(tmp_path, exif, kind):
     assert pairs.check("skip", verbose=False) == []
 
 
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("kind", [b"pHYs", b"eXIf", b"iCCP", b"tIME", b"gAMA", b"sRGB", b"tRNS"])
+def test_broken_chunks_beside_the_pixels_do_not_matter(tmp_path, kind, right):
+    for mask in (False, True):
+        file = io.BytesIO()
+        Image.fromarray(IDS if mask else PIXELS).save(file, "PNG")
+        content = file.getvalue()
+        place = content.index(b"IDAT") - 4
+        broken = struct.pack(">I", 1) + kind + b"x"
+        broken += struct.pack(">I", zlib.crc32(kind + b"x") + (0 if right else 1))
+        (tmp_path / "a.png").write_bytes(content[:place] + broken + content[place:])
+        if mask:
+            np.testing.assert_array_equal(data.read_label_map(tmp_path / "a.png", 3), IDS)
+        else:
+            np.testing.assert_array_equal(data.read_image(tmp_path / "a.png"), PIXELS)
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kinds", [("PNG", "PNG"), ("JPEG", "PNG"), ("TIFF", "TIFF")])
 def test_image_and_mask_are_turned_alike(tmp_path, turn, kinds):
