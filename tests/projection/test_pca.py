@@ -99,8 +99,7 @@ def alike(num_classes, ordered):
     return [np.repeat([[a, b]], 2, axis=1).repeat(4, axis=0) for a, b in pairs]
 
 
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("num_classes", [21, 40])
+@pytest.mark.parametrize(("num_classes", "ordered"), [(21, True), (40, False)])
 def test_classes_that_are_all_alike_are_all_found(num_classes, ordered):
     label_maps = alike(num_classes, ordered)
     channels = 2 * (num_classes - 1)  # the rank: two halves
