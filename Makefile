@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo notebooks test lint beam docs
+.PHONY: demo notebooks test fuzz lint beam docs
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 # (one inter-op thread: the order in which gradients are added does not hang on timing)
@@ -18,6 +18,11 @@ test: $(VENV)/installed
 	KERAS_BACKEND=jax $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" \
 	    tests/test_layers.py tests/test_models.py tests/test_inference.py tests/projection/test_compression.py \
 	    tests/export/test_folding.py tests/test_losses.py tests/test_packed_loss.py
+
+# mutated files and tables at random, new ones each time; what is found becomes a case of a test
+FUZZ_INPUTS ?= 100000
+fuzz: $(VENV)/installed
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/fuzz --numprocesses 0 -W ignore
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed

@@ -225,15 +225,23 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
     Returns: `keras.Model`, not compiled.
 
     Raises:
-        ValueError: neither a file nor a name; the names are listed.
+        ValueError: neither a file nor a name (the names are listed), or a file that is damaged or
+            no model.
     """
     if path_or_name in MODELS:
         with _shipped(MODELS[path_or_name][0]) as path:
             return keras.models.load_model(path, compile=False)
-    if not os.path.exists(path_or_name):
+    if not os.path.isfile(path_or_name):
         known = ", ".join(MODELS)
         raise ValueError(f"{path_or_name}: no such file, and no model of the package ({known})")
-    return keras.models.load_model(path_or_name, compile=False)
+    try:
+        return keras.models.load_model(path_or_name, compile=False)
+    except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path_or_name}: cannot be loaded ({reason}); a whole .keras file of layers that "
+            "Keras and this package know is expected: copy it or save it again"
+        ) from error
 
 
 def class_names(path_or_name: str | os.PathLike) -> list[str] | None:

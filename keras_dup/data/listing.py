@@ -80,7 +80,8 @@ def read_names(names: str | os.PathLike | Iterable[str]) -> list[str]:
     found = [_composed(name.strip()) for name in lines if name.strip()]
     twice = [name for name, times in Counter(found).items() if times > 1]
     if twice:
-        raise ValueError(f"names: {_some(twice)} listed more than once")
+        source = names if isinstance(names, (str, os.PathLike)) else "names"
+        raise ValueError(f"{source}: {_some(twice)} listed more than once")
     return found
 
 
