@@ -75,3 +75,37 @@ def test_a_share_of_the_folders_trains_at_equal_distances(tmp_path):
         dataclasses.replace(given, train_share=0)
     with pytest.raises(ValueError, match="train_split"):
         dataclasses.replace(TINY, train_share=0.5)
+
+
+def test_a_list_to_validate_on_leaves_the_rest_to_train_on(tmp_path):
+    names = tmp_path / "val.txt"
+    names.write_text("01\n03\n")
+    recipe = dataclasses.replace(TINY, **folders(tmp_path / "data", 6), val_names=str(names))
+    train, val = datasets(recipe)
+    assert [file.stem for file in train.image_files] == ["00", "02", "04", "05"]
+    assert [file.stem for file in val.image_files] == ["01", "03"]
+    names.write_text("".join(f"{i:02}\n" for i in range(6)))
+    with pytest.raises(ValueError, match="none is left to train on"):
+        datasets(recipe)
+
+
+def test_what_is_trained_on_is_never_validated_on(tmp_path):
+    given, val = folders(tmp_path / "data", 6), tmp_path / "val.txt"
+    val.write_text("01\n03\n")
+    (tmp_path / "train.txt").write_text("00\n01\n")
+    recipe = dataclasses.replace(TINY, **given, val_names=str(val))
+    said = "1 files are to be trained on and to be validated on, such as .*01.png"
+    with pytest.raises(ValueError, match=said):
+        datasets(dataclasses.replace(recipe, train_names=str(tmp_path / "train.txt")))
+    link = tmp_path / "link"
+    link.symlink_to(given["train_images"])
+    with pytest.raises(ValueError, match="6 files are to be trained on"):
+        datasets(dataclasses.replace(TINY, **given, val_images=str(link)))
+    with pytest.raises(ValueError, match="train_split and val_split are both 'val'"):
+        datasets(dataclasses.replace(TINY, data_set="camvid", train_split="val"))
+
+
+def test_pairs_of_ids_are_integers(tmp_path):
+    recipe = dataclasses.replace(TINY, **folders(tmp_path, 12), ids=("0:0", "255:one"))
+    with pytest.raises(ValueError, match=r"ids=\('0:0', '255:one'\); pairs ID:CLASS"):
+        datasets(recipe)

@@ -2,16 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_run import TINY
 
-from keras_dup import training
-from keras_dup.training import (
-    _checkpoint,
-    _folder,
-)
+from keras_dup import data, projection, training
+from keras_dup.training import _checkpoint, _folder, _run
 
 
 def test_a_run_of_another_recipe_is_not_continued(tmp_path):
@@ -48,3 +48,106 @@ def test_a_damaged_checkpoint_is_left_for_the_one_before(quick, tmp_path, fitted
     model.done = 0
     _checkpoint.restore(model, keeper.path)
     assert model.done == 1 and "trying the one before" in capsys.readouterr().out
+
+
+@pytest.fixture
+def in_folders(tmp_path):
+    """A recipe of two folders of drawn images, and where they are."""
+    shapes = data.Shapes(8, (32, 32))
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for i in range(8):
+        Image.fromarray(shapes.image(i)).save(tmp_path / "images" / f"{i:02}.png")
+        data.save_label_map(tmp_path / "masks" / f"{i:02}.png", shapes.label_map(i))
+    folders = {"train_images": str(tmp_path / "images"), "train_masks": str(tmp_path / "masks")}
+    changes = {"val_share": 0.25, "allow_absent_classes": True, "train_count": 0, "val_count": 0}
+    return dataclasses.replace(TINY, **folders, **changes), tmp_path
+
+
+def test_w_is_fitted_anew_to_masks_that_were_corrected_before_training_began(
+    in_folders, quick, monkeypatch
+):
+    recipe, path = in_folders
+    output = path / "run"
+
+    def stop(*_):
+        raise KeyError("stopped after W was fitted")
+
+    def fitted_w():
+        with monkeypatch.context() as patch, pytest.raises(KeyError, match="stopped after"):
+            patch.setattr(_run, "build_network", stop)
+            training.train(recipe, output)
+        return projection.load(output / "projection.npz").matrix
+
+    first, written = fitted_w(), (output / "projection.npz").stat().st_mtime_ns
+    np.testing.assert_array_equal(first, fitted_w())
+    assert (output / "projection.npz").stat().st_mtime_ns == written, "nothing had changed"
+    for mask in (path / "masks").iterdir():
+        data.save_label_map(mask, data.Shapes(8, (32, 32), seed=9).label_map(int(mask.stem)))
+    assert not np.allclose(np.abs(first), np.abs(fitted_w()), atol=1e-3)
+    for change in ({"class_balance": 0.5}, {"ids": tuple(f"{k}:{k}" for k in (*range(7), 255))}):
+        written = (output / "projection.npz").stat().st_mtime_ns
+        recipe = dataclasses.replace(recipe, **change)
+        fitted_w()
+        assert (output / "projection.npz").stat().st_mtime_ns > written
+
+
+def test_no_image_changes_sides_when_one_is_added_to_a_run(in_folders, quick):
+    recipe, path = in_folders
+    output = path / "run"
+    training.train(dataclasses.replace(recipe, steps=2), output)
+    before = json.loads((output / "split.json").read_text())
+    assert sorted(before["val"]["files"]) == ["00", "04"] and len(before["train"]["files"]) == 6
+    for part in ("images", "masks"):
+        (path / part / "000.png").write_bytes((path / part / "03.png").read_bytes())
+    assert [file.stem for file in training.datasets(recipe)[1].image_files] != ["00", "04"]
+    training.train(dataclasses.replace(recipe, steps=2), output)
+    assert json.loads((output / "split.json").read_text()) == before
+    sides = training.datasets(recipe, output)
+    assert [sorted(before[k]["files"]) for k in ("train", "val")] == [
+        sorted(file.stem for file in side.image_files) for side in sides
+    ]
+    mask = path / "masks" / "03.png"
+    data.save_label_map(mask, np.zeros((32, 32), np.uint8))
+    with pytest.raises(ValueError, match=r"data of this run have changed .*1 files, 03"):
+        training.train(dataclasses.replace(recipe, steps=2), output)
+
+
+def test_a_class_that_occurs_in_no_mask_stops_a_training(in_folders, quick):
+    recipe, path = in_folders
+    for mask in (path / "masks").iterdir():
+        pixels = np.zeros((32, 32), np.uint8)
+        pixels[:8] = 255
+        data.save_label_map(mask, pixels)
+    recipe = dataclasses.replace(recipe, num_classes=2, allow_absent_classes=False)
+    said = r"class 1 occurs in none of 6 masks; ids found: 0 \(75 %\), 255 \(25 %, void\).*--ids"
+    with pytest.raises(ValueError, match=said):
+        training.train(recipe, path / "run")
+    mapped = dataclasses.replace(recipe, ids=("0:0", "255:1"), steps=2, channels=1)
+    assert training.train(mapped, path / "run")["iou"].keys() == {"0", "1"}
+    allowed = dataclasses.replace(recipe, allow_absent_classes=True, decoder="bilinear", steps=2)
+    assert training.train(allowed, path / "other")["steps"] == 2
+
+
+def test_a_second_run_in_a_folder_is_refused_and_half_files_of_a_killed_one_are_removed(tmp_path):
+    half = tmp_path / ".18415.checkpoint.weights.h5"
+    half.touch()
+    (tmp_path / ".hidden").touch()
+    with _folder.locked(tmp_path):
+        assert not half.exists() and (tmp_path / ".hidden").exists()
+        with (
+            pytest.raises(ValueError, match="another run is at work in this folder; wait"),
+            _folder.locked(tmp_path),
+        ):
+            pass
+    with _folder.locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "runs.json", "log.csv", "split.json"])
+def test_a_file_of_a_run_that_was_cut_short_is_named(name, finished, quick, tmp_path):
+    output = shutil.copytree(finished[0], tmp_path / "run")
+    content = (output / name).read_bytes()
+    (output / name).write_bytes(content[: len(content) - 30])
+    with pytest.raises(ValueError, match=rf"{name}: .*damaged or cut short .*delete it"):
+        training.train(TINY, output)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ten_steps import build
 from tiny_run import TINY
 
 from keras_dup import data, training
@@ -42,6 +43,23 @@ def test_moving_averages_are_what_is_validated(quick, fitted):
     np.testing.assert_array_equal(predicting.trainable_variables[0].numpy(), average)
     assert not np.allclose(model.trainable_variables[0].numpy(), average)
     assert not np.allclose(before, average)
+
+
+def test_moving_averages_find_their_variables_where_others_are_frozen(fitted):
+    """Frozen batch norms have variables that the optimizer does not know."""
+    recipe = dataclasses.replace(TINY, ema=0.5, train_batch_norm=False)
+    predicting = build(7, 16, fitted, 8)
+    model = training.training_copy(predicting, recipe)
+    for i, variable in enumerate(model.trainable_variables):
+        variable.assign(tf.fill(variable.shape, float(i + 1)))
+    for _ in range(2):  # the first average is the first value
+        model.optimizer.apply([tf.ones(v.shape) for v in model.trainable_variables])
+    model.update_network()
+    found = {v.path: v for v in predicting.variables}
+    averages = _optimizer.averages(model.optimizer)
+    assert len(averages) < len(predicting.trainable_variables)
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(found[variable.path].numpy(), average.numpy())
 
 
 def test_the_trained_copy_gives_the_logits_of_the_network(quick, fitted):
