@@ -43,7 +43,7 @@ def test_the_stored_outputs_are_small_in_order_and_clean(path):
 @each_notebook
 def test_a_notebook_runs(path):
     stored = path.read_bytes()
-    check(run_notebooks.run(path, STEPS=2))
+    check(run_notebooks.run(path, STEPS=2, IMAGES=48))
     assert path.read_bytes() == stored
 
 
