@@ -1,11 +1,11 @@
-"""`keras-dup train`: labelled pictures -> W, a trained network, its report."""
+"""`keras-dup train`: labelled images -> W, a trained network, its report."""
 
 import os
 from pathlib import Path
 
 from keras_dup.cli import options
 
-# rates and steps of the network that the package has, with pictures of its size
+# rates and steps of the network that the package has, with images of its size
 _DEFAULTS = {
     "backbone": "efficientnet_lite0",
     "batch_size": 8,
@@ -41,19 +41,19 @@ def add(commands):
         "on where a stopped run was.",
     )
     train.set_defaults(run=_run)
-    train.add_argument("--images", help="folder of pictures")
+    train.add_argument("--images", help="folder of images")
     train.add_argument("--masks", help="folder of their masks, PNG, one class id per pixel")
     train.add_argument("--num-classes", type=int)
-    train.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    options.add_ids(train)
     train.add_argument("--names", help="text file with the names to train on; all by default")
-    train.add_argument("--val-images", help="folder of pictures to validate on")
+    train.add_argument("--val-images", help="folder of images to validate on")
     train.add_argument("--val-masks", help="folder of their masks")
     train.add_argument("--val-names", help="text file with the names to validate on")
-    train.add_argument("--class-names", help="text file with a name a line")
+    train.add_argument("--class-names", help="text file with one name per line")
     train.add_argument("--data-set", help="a published data set, see keras_dup.data.load")
     train.add_argument("--data-dir", help="where --data-set lies or is prepared")
     options.add_limits(train)
-    train.add_argument("--skip-bad", action="store_true", help="leave unusable pictures out")
+    train.add_argument("--skip-bad", action="store_true", help="leave unusable images out")
     train.add_argument("-o", "--output", required=True, help="folder of the run")
     train.add_argument(
         "overrides",
@@ -102,6 +102,7 @@ def _recipe(arguments):
     return training.Recipe(
         num_classes=arguments.num_classes,
         ignore_class=arguments.ignore_class,
+        ids=tuple(f"{i}:{k}" for i, k in (options.ids(arguments) or {}).items()),
         class_names=tuple(options.class_names(arguments.class_names, arguments.num_classes) or ()),
         **{key: os.path.abspath(path) for key, path in paths.items() if path},
         **common,
@@ -109,7 +110,7 @@ def _recipe(arguments):
 
 
 def _completed(recipe, given):
-    """The recipe with what depends on the backbone and on the pictures, where it is not given."""
+    """The recipe with what depends on the backbone and on the images, where it is not given."""
     import dataclasses
 
     from keras_dup import pretrained
@@ -131,7 +132,7 @@ def _completed(recipe, given):
 
 
 def _crop_size(dataset):
-    """(height, width): the median of up to 50 pictures, at most 513."""
+    """(height, width): the median of up to 50 images, at most 513."""
     import numpy as np
 
     places = np.linspace(0, len(dataset) - 1, min(len(dataset), 50)).astype(int)

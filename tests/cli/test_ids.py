@@ -1,5 +1,8 @@
 """What the commands say about ids that are no classes, and about lists."""
 
+import functools
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,12 +11,19 @@ from keras_dup import cli, data
 from keras_dup.cli import options
 
 
+def stand_in(monkeypatch, predict, names):
+    """`predict` in place of the network of the command line."""
+    network = types.SimpleNamespace(layers=[])
+    found = functools.partial(lambda network, image: predict(image), network), names
+    monkeypatch.setattr(options, "predictor", lambda arguments: found)
+
+
 @pytest.fixture
 def binary(tmp_path, monkeypatch):
     """masks/ of 0 and 255, images/ beside it, and a "network" that never finds the object."""
     monkeypatch.chdir(tmp_path)
-    network = (lambda image: np.zeros(image.shape[:2], np.uint8)), ["background", "object"]
-    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    names = ["background", "object"]
+    stand_in(monkeypatch, lambda image: np.zeros(image.shape[:2], np.uint8), names)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for i in range(3):
@@ -61,8 +71,8 @@ def test_evaluate_doubts_masks_of_another_data_set(binary, capsys, monkeypatch):
         ids = rng.integers(0, 12, (16, 24)).astype(np.uint8)
         data.save_label_map(f"masks/{i}.png", np.where(ids == 11, 255, ids))
     names = [f"class {k}" for k in range(21)]
-    network = (lambda image: rng.integers(0, 21, image.shape[:2]).astype(np.uint8)), names
-    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    drawn = functools.partial(rng.integers, 0, 21)
+    stand_in(monkeypatch, lambda image: drawn(image.shape[:2]).astype(np.uint8), names)
     cli.main(EVALUATE)
     warned = capsys.readouterr().err
     assert "kappa" in warned and "do the ids of the masks mean the classes of this model?" in warned
@@ -89,3 +99,15 @@ def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
         cli.main([*FIT, "--ids", "0:0,255:2"])
     with pytest.raises(SystemExit, match="0 is given twice"):
         cli.main([*FIT, "--ids", "0:0,0:1"])
+
+
+def test_train_takes_the_same_table(binary, monkeypatch):
+    from keras_dup import training
+
+    recipes = []
+    monkeypatch.setattr(training, "train_or_exit", lambda recipe, output: recipes.append(recipe))
+    train = ["train", *EVALUATE[2:], "--num-classes", "2", "-o", "run"]
+    cli.main([*train, "--ids", "0:0,255:1"])
+    assert recipes[0].ids == ("0:0", "255:1")
+    sides = training.datasets(recipes[0])
+    assert all(set(np.unique(label_map)) == {0, 1} for s in sides for label_map in s.label_maps())
