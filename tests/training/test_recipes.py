@@ -63,6 +63,10 @@ def test_a_recipe_of_the_paper_has_its_numbers(name):
     assert recipe.scale_range == (0.5, 2) and recipe.steps % recipe.steps_per_epoch == 0
     assert recipe.weights == ("" if recipe.network else "imagenet")
     assert recipe.new_layers_variance == 0.01
+    if not recipe.network:  # DeepLab's own values, for what the paper does not say
+        assert recipe.batch_norm_momentum == 0.9997 and not recipe.decay_depthwise
+        of_resnet = recipe.backbone.startswith("resnet")
+        assert recipe.backbone_batch_norm_momentum == (0.95 if of_resnet else 0)
 
 
 def test_every_preset_has_a_command_that_trains_it_with_the_papers_figure_above():

@@ -36,4 +36,6 @@ recipe = Recipe(
     steps_per_epoch=4500,
     learning_rate=0.01,
     weight_decay=4e-5,
+    decay_depthwise=False,
+    batch_norm_momentum=0.9997,
 )

@@ -35,4 +35,6 @@ recipe = Recipe(
     steps_per_epoch=1500,
     learning_rate=0.007,
     weight_decay=4e-5,
+    decay_depthwise=False,
+    batch_norm_momentum=0.9997,
 )

@@ -57,8 +57,17 @@ Sec. 4.1.4, vanilla softmax, T = 1 throughout, against the 73.15 % above:
         --output training/runs/voc2012_resnet50_stride16_vanilla_softmax
 
 Not in the paper: the crop, here DeepLabv3+'s 513 (Chen et al. 2018, Sec. 4), to which the FLOPS of
-Tables 2 and 3 agree. Differs from the paper in: T = exp(t) of a trained t, and what stands in
-keras_dup/training/_optimizer.py about weight decay.
+Tables 2 and 3 agree; and the momentum of batch norm and the decay of depthwise kernels, here
+DeepLab's (0.95 in ResNet, 0.9997 elsewhere; none).
+
+Differs from the paper in:
+- T = exp(t), t is trained;
+- the weight decay is an L2 loss of kernels, see keras_dup/training/_optimizer.py;
+- Keras's momentum keeps rate * gradient in its sum, DeepLab's optimizer multiplies the sum by the
+  rate: while the rate falls, a step here is a little longer;
+- the random scale is drawn continuously from 0.5 to 2, DeepLab draws it in steps of 0.25; neither
+  filters an image before it makes it smaller;
+- the last feature is at the centres of the windows, not at their corners as in DeepLab.
 """
 
 from keras_dup.training import Recipe
@@ -80,4 +89,7 @@ recipe = Recipe(
     steps_per_epoch=1500,
     learning_rate=0.007,
     weight_decay=1e-4,
+    decay_depthwise=False,
+    batch_norm_momentum=0.9997,
+    backbone_batch_norm_momentum=0.95,
 )
