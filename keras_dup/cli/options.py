@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from keras_dup.cli import outputs
+from keras_dup.label_maps import VOID
 
 __all__ = [
     "MODEL",
@@ -59,7 +60,7 @@ def set_limits(arguments):
 
 def add_ids(command):
     """Adds what the ids in mask files mean."""
-    command.add_argument("--ignore-class", type=int, default=255, help="the id of void in masks")
+    command.add_argument("--ignore-class", type=int, default=VOID, help="the id of void in masks")
     command.add_argument(
         "--ids",
         metavar="ID:CLASS,...",

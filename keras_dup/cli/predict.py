@@ -35,6 +35,8 @@ def _run(arguments):
     if arguments.skip_done:
         todo = [(file, paths) for file, paths in planned if not all(map(Path.exists, paths))]
         print(f"{len(planned) - len(todo)} of {len(planned)} images are done")
+        if not todo:
+            return
         planned = todo
     predict, names = options.predictor(arguments)
     output.mkdir(parents=True, exist_ok=True)

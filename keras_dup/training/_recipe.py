@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_dup import _network
+from keras_dup.label_maps import VOID
 
 # {name of a field: (bound, whether it may be that, upper bound or None, whether it may be that)}
 _RANGES = {
@@ -67,7 +68,7 @@ class Recipe:
     """Train although some class occurs in no training mask, in place of an error."""
     class_names: tuple[str, ...] = ()
     """K names; the ids by default."""
-    ignore_class: int = 255
+    ignore_class: int = VOID
     """The id of void in the mask files."""
     ids: tuple[str, ...] = ()
     """ID:CLASS pairs that translate the ids of the mask files, "255:1"; in place of ignore_class,
