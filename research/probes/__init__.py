@@ -3,6 +3,7 @@
 Each takes finished runs of `python -m research.experiments`, whose models lie in training/runs/,
 and writes a JSON file into research/results/TABLE/, which `python -m research.results` shows.
 
+    blocks            do the windows of the shipped model show?
     bootstrap         do two networks differ by more than the choice of the images?
     class_priors      what changes if class frequencies of train are divided out?
     compare_rows      draws the images where one network gains and loses most

@@ -9,27 +9,17 @@ research/results/TABLE/edges.json.
 """
 
 import numpy as np
-from scipy import ndimage
 from tqdm import tqdm
 
 from keras_dup import models
 from keras_dup.data import VOID
+from keras_dup.evaluation import distance_to_a_change
 from keras_dup.training import datasets, predictor, provenance
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
 from research.files import write_json
 
 DISTANCES = (2, 4, 8, 16)  # in pixels: below each, then all that is further away
-
-
-def distance_to_a_change(truth):
-    """(H, W): straight distance to the nearest pixel beside one of another label, itself 0."""
-    padded = np.pad(truth, 1, mode="edge")
-    sides = padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]
-    edge = np.any([truth != side for side in sides], axis=0)
-    if not edge.any():
-        return np.full(truth.shape, np.inf)
-    return ndimage.distance_transform_edt(~edge)
 
 
 def measure(predict, dataset, chosen):

@@ -16,7 +16,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("projection", help="a name that `build` knows, or the path of an .npz")
     parser.add_argument("-o", "--output", required=True, help="the picture, a PNG")
-    parser.add_argument("--class-names", type=pathlib.Path, help="text file, one a line")
+    parser.add_argument("--class-names", type=pathlib.Path, help="text file, one name per line")
     parser.add_argument("--rows", type=int, nargs="+", default=range(1, 9), help="from 1 on")
     parser.add_argument("--columns", type=int, default=8, help="how many classes")
     arguments = parser.parse_args()

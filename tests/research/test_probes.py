@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dup.data import VOID
-from research.probes import class_priors, compare_rows, edges, features, one_class
+from research.probes import blocks, class_priors, compare_rows, edges, features, one_class
 
 
 def test_the_largest_gains_come_first_and_the_largest_losses_last():
@@ -81,3 +81,11 @@ def test_a_probe_finds_what_a_feature_knows_and_nothing_in_one_that_is_the_same_
         x = keras.layers.GlobalAveragePooling2D(name="aspp_mean")(image * known)
         r2.append(features.measure(keras.Model(image, x), Images(), Images()))
     assert r2[0] > 0.95 and r2[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_borders_on_the_grid_are_counted_over_all_label_maps():
+    label_map = np.zeros((32, 40), "uint8")
+    label_map[:, 16:] = 1  # 32 borders on the grid
+    label_map[8:] += 2  # 40 off it
+    found = blocks.share([label_map, np.zeros((20, 20), "uint8")])
+    assert found == {"on_grid": 32, "borders": 72, "share": 32 / 72}
