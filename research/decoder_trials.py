@@ -1,0 +1,332 @@
+"""Decoders that were tried against the vanilla one, as networks of a recipe.
+
+    python -m training.train training/recipes/camvid_efficientnet_lite0.py steps=2700 \\
+        network=research.decoder_trials:thin64 low_level_features=b2u2c3
+
+Every name in `TRIALS` is such a function. All see the same encoder and ASPP at output stride 16 and
+one low-level feature at stride 4. `fit_projections` gives the W of each ratio.
+"""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_dup import decoders, models, projection
+from keras_dup.layers import (
+    AdaptiveTemperatureSoftmax,
+    BilinearUpsampling,
+    Crop,
+    DUpsampling,
+    EdgePadding,
+    Subsampling,
+)
+
+__all__ = ["TRIALS", "fit_projections", "network", "with_constant_windows"]
+
+FEATURE = "b2u2c3"
+CODES = 24  # of a W of ratio 4
+
+
+@keras.saving.register_keras_serializable(package="keras_dup_trials")
+class DepthToSpace(layers.Layer):
+    """(B, h, w, r*r*C) -> (B, h*r, w*r, C)."""
+
+    def __init__(self, ratio, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = ratio
+
+    def call(self, x):
+        return ops.depth_to_space(x, self.ratio)
+
+    def compute_output_shape(self, shape):
+        sides = [side and side * self.ratio for side in shape[1:3]]
+        return (shape[0], *sides, shape[3] // self.ratio**2)
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+@keras.saving.register_keras_serializable(package="keras_dup_trials")
+class SpaceToDepth(DepthToSpace):
+    """(B, H, W, C) -> (B, H/r, W/r, r*r*C)."""
+
+    def call(self, x):
+        return ops.space_to_depth(x, self.ratio)
+
+    def compute_output_shape(self, shape):
+        sides = [side and side // self.ratio for side in shape[1:3]]
+        return (shape[0], *sides, shape[3] * self.ratio**2)
+
+
+@keras.saving.register_keras_serializable(package="keras_dup_trials")
+class PerWindow(DepthToSpace):
+    """Maps guides by a matrix of each window: [(B, h, w, G*C), (B, H, W, G)] -> (B, H, W, C)."""
+
+    def call(self, inputs):
+        weights, guides = inputs
+        shape = ops.shape(guides)
+        weights = ops.repeat(ops.repeat(weights, self.ratio, 1), self.ratio, 2)
+        weights = weights[:, : shape[1], : shape[2]]
+        weights = ops.reshape(weights, (*shape, weights.shape[-1] // guides.shape[-1]))
+        return ops.sum(weights * guides[..., None], 3)
+
+    def compute_output_shape(self, shapes):
+        return (*shapes[1][:3], shapes[0][3] // shapes[1][3])
+
+
+def fit_projections(label_maps, num_classes):
+    """{ratio: a fitted projection}: 64 codes at 16, 32 at 8, `CODES` at 4; 128 at 16 as "long"."""
+    label_maps = list(label_maps)
+    fit = functools.partial(projection.fit, label_maps, num_classes=num_classes)
+    long = fit(ratio=16, channels=128)
+    return {
+        4: fit(ratio=4, channels=CODES),
+        8: fit(ratio=8, channels=32),
+        16: long.first(64),
+        "long": long,
+    }
+
+
+def with_constant_windows(fitted, channels):
+    """A projection whose first K rows span the windows of one class; then those of `fitted`.
+
+    The mean of the labels and a start as nearest neighbour then lie in the span of W.
+    """
+    classes, scores = fitted.num_classes, fitted.matrix.shape[1]
+    rows = np.zeros((classes, scores))
+    for k in range(classes):
+        rows[k, k::classes] = 1 / fitted.ratio
+    rows = list(rows)
+    for row in fitted.matrix.astype("float64"):
+        for _ in range(2):
+            row = row - sum((row @ other) * other for other in rows)
+        norm = np.linalg.norm(row)
+        if norm > 0.05 and len(rows) < channels:
+            rows.append(row / norm)
+    share = np.full(len(rows), 1 / len(rows), "float32")
+    matrix = np.array(rows, "float32")
+    return dataclasses.replace(fitted, matrix=matrix, explained_variance_ratio=share)
+
+
+def network(name, recipe, projections):
+    """The network of a trial, and the function that draws its start anew, or None.
+
+    Args:
+        name: in `TRIALS`.
+        recipe: backbone, classes and weights are taken of it.
+        projections: what `fit_projections` gave for its label maps.
+
+    Returns: image (B, H, W, 3) -> probabilities (B, H, W, K); a function of the network.
+    """
+    head, centred = TRIALS[name]
+    base = models.build(
+        recipe.backbone,
+        recipe.num_classes,
+        16,
+        (FEATURE,),
+        decoder="dupsampling" if centred else "bilinear",
+        weights=recipe.weights or None,
+    )
+    step = "subsampling" if centred else "projection_conv"
+    low = base.get_layer(f"fuse_{FEATURE}_{step}").input
+    x = base.get_layer("aspp_projection_relu").output
+    found = head(_Tensors(x, low, recipe.num_classes, projections))
+    temperature = found.temperature
+    if temperature is None:
+        softmax = layers.Softmax(dtype="float32", name="softmax")
+    else:
+        softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
+    scores = softmax(Crop(name="crop")([found.scores, base.input]))
+    model = keras.Model(base.input, scores, name=name)
+    if found.start:
+        found.start(model)
+    return model, found.start
+
+
+@dataclasses.dataclass
+class _Tensors:
+    x: object  # of ASPP, stride 16
+    low: object  # stride 4
+    classes: int
+    projections: dict
+
+
+@dataclasses.dataclass
+class _Head:
+    scores: object
+    temperature: float | None = None  # None: plain softmax
+    start: object = None  # a function of the model, which draws its start
+
+
+def _vanilla(t):
+    return _Head(decoders.bilinear_decoder(t.x, [(FEATURE, t.low, 4)], 16, t.classes))
+
+
+def _bilinear(t):
+    return _Head(decoders.bilinear_decoder(t.x, [], 16, t.classes))
+
+
+def _today(t, start=None, constants=False, low=True):
+    fitted = t.projections[16]
+    if constants:
+        fitted = with_constant_windows(t.projections["long"], 64)
+    layer = DUpsampling(t.classes, 16, fitted, name="dupsampling")
+    low = [(FEATURE, t.low, 4)] if low else []
+    scores = decoders.dupsampling_decoder(
+        t.x, low, 16, layer, 64, True, interpolated=start == "bilinear"
+    )
+    if start is None:
+        return _Head(scores, 1.0)
+    set_start = getattr(decoders, f"start_as_{start}")
+    return _Head(scores, 1 / 16, lambda model: set_start(model, fitted, 1 / 16))
+
+
+def _upsampled(x, ratio, like, name):
+    x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
+    return Crop(name=f"fuse_{name}_crop")([x, like])
+
+
+def _branch(t, width, context, detail=32, extra=()):
+    """Context of stride 16, the low-level feature and others -> (B, H/4, W/4, width)."""
+    parts = [decoders.convolution(t.low, detail, name="fuse_detail"), *extra]
+    if context:
+        x = decoders.convolution(t.x, context, name="fuse_context")
+        parts.append(_upsampled(x, 4, t.low, "context"))
+    x = layers.Concatenate(name="fuse_concat")(parts)
+    x = decoders.separable_convolution(x, width, name="fuse_1")
+    return decoders.separable_convolution(x, width, name="fuse_2")
+
+
+def _coarse_scores(t):
+    return _upsampled(layers.Conv2D(t.classes, 1, name="scores_coarse")(t.x), 4, t.low, "scores")
+
+
+def _thin(t, width=64, context=32, coarse=True):
+    """D2 without W: scores at stride 4, bilinear from there."""
+    x = layers.Conv2D(t.classes, 1, name="scores")(_branch(t, width, context))
+    if coarse:
+        x = layers.Add(name="scores_sum")([x, _coarse_scores(t)])
+    return _Head(BilinearUpsampling(4, name="bilinear")(x))
+
+
+def _thin_codes(t, width=64, context=32, constants=False):
+    """D2: codes of windows of 4 x 4 at stride 4, W."""
+    fitted = t.projections[4]
+    if constants:
+        fitted = with_constant_windows(fitted, t.classes + 13)
+    x = layers.Concatenate(name="fuse_codes")([_branch(t, width, context), _coarse_scores(t)])
+    x = layers.Conv2D(fitted.channels, 1, name="compressed")(x)
+    x = DUpsampling(t.classes, 4, fitted, name="dupsampling")(x)
+    return _Head(x, 1 / 4, lambda model: decoders.start_as_nearest(model, fitted, 1 / 4))
+
+
+def _thin_residual(t, width=64, context=32):
+    """D2 without W, and W's windows of codes that are zero at first, added."""
+    fitted = t.projections[4]
+    fitted = dataclasses.replace(fitted, mean=np.zeros_like(fitted.mean))
+    branch = _branch(t, width, context)
+    scores = layers.Conv2D(t.classes, 1, name="scores")(branch)
+    scores = layers.Add(name="scores_sum")([scores, _coarse_scores(t)])
+    scores = BilinearUpsampling(4, name="bilinear")(scores)
+    codes = layers.Conv2D(CODES, 1, kernel_initializer="zeros", name="compressed")(branch)
+    codes = layers.Rescaling(4.0, name="compressed_scaled")(codes)  # 1 / T of windows of 4 x 4
+    edges = DUpsampling(t.classes, 4, fitted, name="dupsampling")(codes)
+    return _Head(layers.Add(name="bilinear_and_edges")([scores, edges]))
+
+
+def _two(t, fused=False, context=0, guided=False):
+    """D1: today's decoder, its codes re-coded into windows of 4 x 4, and a residual on these."""
+    coarse, fine = t.projections[16], t.projections[4]
+    x = t.x
+    if fused:
+        low = Subsampling(4, 2, name="fuse_coarse_subsampling")(t.low)
+        x = decoders.fuse(x, low, "coarse", 48)
+    codes = layers.Conv2D(64, 1, name="compressed")(x)
+    recoding = layers.Conv2D(16 * CODES, 1, trainable=False, name="compressed_again")
+    codes = DepthToSpace(4, name="compressed_to_space")(recoding(codes))
+    codes = Crop(name="fuse_codes_crop")([codes, t.low])
+    if guided:
+        residual = _per_window(t)
+    else:
+        x = _branch(t, 64, context, extra=(codes,))
+        residual = layers.Conv2D(CODES, 1, kernel_initializer="zeros", name="compressed_residual")(x)
+    # T is 1/16 where a window of 4 x 4 alone would have 1/4
+    residual = layers.Rescaling(0.25, name="compressed_scaled")(residual)
+    codes = layers.Add(name="compressed_sum")([codes, residual])
+    scores = DUpsampling(t.classes, 4, fine, name="dupsampling")(codes)
+
+    def start(model):
+        decoders.start_as_nearest(model, coarse, 1 / 16)
+        recoding.kernel.assign(_recoding(coarse, fine)[0][None, None])
+        recoding.bias.assign(_recoding(coarse, fine)[1])
+
+    return _Head(scores, 1 / 16, start)
+
+
+def _per_window(t, guides=8):
+    """D3's residual: guides at stride 4, mapped by a matrix of each window of stride 16."""
+    x = decoders.convolution(t.low, 32, name="fuse_detail")
+    x = decoders.separable_convolution(x, 32, name="fuse_1")
+    x = decoders.separable_convolution(x, guides, name="fuse_2")
+    small = keras.initializers.RandomNormal(stddev=0.01)
+    maps = layers.Conv2D(guides * CODES, 1, kernel_initializer=small, name="compressed_maps")(t.x)
+    return PerWindow(4, name="fuse_per_window")([maps, x])
+
+
+def _recoding(coarse, fine):
+    """Kernel and bias from codes of a window of 16 x 16 to those of its 4 x 4 windows of 4 x 4."""
+
+    def windows(v):  # (n, 16*16*K) -> (n, 16, 4*4*K)
+        v = v.reshape(-1, 4, 4, 4, 4, fine.num_classes).transpose(0, 1, 3, 2, 4, 5)
+        return v.reshape(len(v), 16, -1)
+
+    kernel = windows(coarse.matrix) @ fine.p.T
+    bias = (windows(coarse.mean[None]) - fine.mean) @ fine.p.T
+    return kernel.reshape(len(kernel), -1), bias.reshape(-1)
+
+
+def _stride8(t, upsampling="W"):
+    """D4: one fusion at stride 8, its low-level feature with all its values."""
+    fitted = t.projections[8]
+    low = SpaceToDepth(2, name="fuse_to_depth")(EdgePadding(2, name="fuse_padding")(t.low))
+    parts = [decoders.convolution(low, 48, name="fuse_detail")]
+    x = decoders.convolution(t.x, 128, name="fuse_context")
+    parts.append(_upsampled(x, 2, low, "context"))
+    x = layers.Concatenate(name="fuse_concat")(parts)
+    x = decoders.separable_convolution(x, 128, name="fuse_1")
+    x = decoders.separable_convolution(x, 128, name="fuse_2")
+    if upsampling == "bilinear":
+        scores = layers.Conv2D(t.classes, 1, name="scores")(x)
+        return _Head(BilinearUpsampling(8, name="bilinear")(scores))
+    codes = layers.Conv2D(fitted.channels, 1, name="compressed")(x)
+    scores = DUpsampling(t.classes, 8, fitted, name="dupsampling")(codes)
+    return _Head(scores, 1 / 8, lambda model: decoders.start_as_nearest(model, fitted, 1 / 8))
+
+
+_part = functools.partial
+# name: (head, does its encoder centre the last feature on windows)
+TRIALS = {
+    "vanilla": (_vanilla, False),
+    "bilinear": (_bilinear, False),
+    "today": (_today, True),
+    "today_nearest": (_part(_today, start="nearest"), True),
+    "today_bilinear": (_part(_today, start="bilinear"), True),
+    "today_constants": (_part(_today, start="nearest", constants=True), True),
+    "two": (_two, True),
+    "two_fused": (_part(_two, fused=True), True),
+    "two_context": (_part(_two, context=32), True),
+    "per_window": (_part(_two, fused=True, guided=True), True),
+    "thin64": (_thin, False),
+    "thin64_codes": (_thin_codes, False),
+    "thin64_constants": (_part(_thin_codes, constants=True), False),
+    "thin64_residual": (_thin_residual, False),
+    "thin96": (_part(_thin, width=96, context=96), False),
+    "thin96_codes": (_part(_thin_codes, width=96, context=96), False),
+    "thin96_residual": (_part(_thin_residual, width=96, context=96), False),
+    "thin128": (_part(_thin, width=128, context=128, coarse=False), False),
+    "stride8": (_stride8, False),
+    "stride8_bilinear": (_part(_stride8, upsampling="bilinear"), False),
+}
