@@ -21,7 +21,7 @@ DISTANCES = (2, 4, 8, 16)
 
 
 def borders(label_map, grid, valid=None):
-    """Borders between neighbours of other labels: on the grid, all; neighbours: on the grid, all."""
+    """Counts: borders on the grid, all borders, pairs of neighbours on the grid, all pairs."""
     counts = np.zeros(4, np.int64)
     for axis in (0, 1):
         ids = np.moveaxis(label_map, axis, 0)

@@ -2,8 +2,8 @@
 
     KERAS_DUP_DATA=... python -m research.decoder_plans FOLDER [--trials NAME ...] [--seeds 0 1 2]
 
-FOLDER gets, for each of `DATA`, NAME.json (plans, settings, multiply-adds), NAME.npz (values that no
-seed draws) and NAME_{train,val}.zip (images and masks as they are).
+FOLDER gets, for each of `DATA`, NAME.json (plans, settings, multiply-adds), NAME.npz (values that
+no seed draws) and NAME_{train,val}.zip (images and masks as they are).
 """
 
 import argparse

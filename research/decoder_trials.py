@@ -24,7 +24,7 @@ from keras_dup.layers import (
     Subsampling,
 )
 
-__all__ = ["TRIALS", "fit_projections", "network", "with_constant_windows"]
+__all__ = ["TRIALS", "Tensors", "fit_projections", "network", "with_constant_windows"]
 
 FEATURE = "b2u2c3"
 CODES = 24  # of a W of ratio 4
@@ -133,7 +133,7 @@ def network(name, recipe, projections):
     step = "subsampling" if centred else "projection_conv"
     low = base.get_layer(f"fuse_{FEATURE}_{step}").input
     x = base.get_layer("aspp_projection_relu").output
-    found = head(_Tensors(x, low, recipe.num_classes, projections))
+    found = head(Tensors(x, low, recipe.num_classes, projections))
     temperature = found.temperature
     if temperature is None:
         softmax = layers.Softmax(dtype="float32", name="softmax")
@@ -147,7 +147,9 @@ def network(name, recipe, projections):
 
 
 @dataclasses.dataclass
-class _Tensors:
+class Tensors:
+    """What a decoder is made of."""
+
     x: object  # of ASPP, stride 16
     low: object  # stride 4
     classes: int
@@ -252,7 +254,9 @@ def _two(t, fused=False, context=0, guided=False):
         residual = _per_window(t)
     else:
         x = _branch(t, 64, context, extra=(codes,))
-        residual = layers.Conv2D(CODES, 1, kernel_initializer="zeros", name="compressed_residual")(x)
+        residual = layers.Conv2D(CODES, 1, kernel_initializer="zeros", name="compressed_residual")(
+            x
+        )
     # T is 1/16 where a window of 4 x 4 alone would have 1/4
     residual = layers.Rescaling(0.25, name="compressed_scaled")(residual)
     codes = layers.Add(name="compressed_sum")([codes, residual])

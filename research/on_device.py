@@ -30,40 +30,44 @@ def plan(model, drawn=_DRAWN):
         model: a functional `keras.Model`, each of its layers called once.
         drawn: how the names of layers begin whose kernels a seed draws; these have no value.
     """
-    import keras
-
     by_name, arrays, names, consumers = {}, {}, {}, {}
     for layer in model.layers:
         for tensor in _inputs(layer):
-            consumers.setdefault(id(tensor), []).append(layer)
+            consumers[id(tensor)] = consumers.get(id(tensor), 0) + 1
     for layer in model.layers:
         kind, config = type(layer).__name__, layer.get_config()
-        config = {k: v for k, v in config.items() if isinstance(v, (int, float, str, list, tuple))}
         source = [names[id(tensor)] for tensor in _inputs(layer)]
         before = by_name.get(source[0]) if source else None
-        if kind in ("ReLU", "Activation") and before["kind"] == "BatchNormalization":
-            if len(consumers[id(_inputs(layer)[0])]) == 1:
-                before["config"]["ceiling"] = _CEILINGS[config.get("activation", "relu")]
-                names[id(layer.output)] = before["name"]
-                continue
+        if _is_activation_of(kind, before) and consumers[id(_inputs(layer)[0])] == 1:
+            before["config"]["ceiling"] = _CEILINGS[config.get("activation", "relu")]
+            names[id(layer.output)] = before["name"]
+            continue
         names[id(layer.output)] = layer.name
-        variables = {}
-        trainable = {variable.path for variable in layer.trainable_variables}
-        for variable in layer.variables:
-            is_drawn = variable.name == "kernel" and layer.name.startswith(drawn)
-            is_drawn = is_drawn and variable.path in trainable and not _is_zero(layer)
-            variables[variable.name] = {
-                "shape": list(variable.shape),
-                "trainable": variable.path in trainable,
-                "drawn": is_drawn,
-                "decayed": variable.name not in _UNDECAYED,
-                "new": layer.name.startswith(_NEW),
-            }
-            if not is_drawn:
-                arrays[f"{layer.name}/{variable.name}"] = keras.ops.convert_to_numpy(variable)
+        config = {k: v for k, v in config.items() if isinstance(v, (int, float, str, list, tuple))}
         facts = {"name": layer.name, "kind": kind, "config": config}
-        by_name[layer.name] = {**facts, "inputs": source, "variables": variables}
+        by_name[layer.name] = {**facts, "inputs": source, "variables": _variables(layer, drawn)}
+        for variable in layer.variables:
+            if not by_name[layer.name]["variables"][variable.name]["drawn"]:
+                arrays[f"{layer.name}/{variable.name}"] = np.array(variable)
     return list(by_name.values()), arrays
+
+
+def _is_activation_of(kind, before):
+    return kind in ("ReLU", "Activation") and before["kind"] == "BatchNormalization"
+
+
+def _variables(layer, drawn):
+    trainable, found = {variable.path for variable in layer.trainable_variables}, {}
+    for variable in layer.variables:
+        is_drawn = variable.name == "kernel" and layer.name.startswith(drawn)
+        found[variable.name] = {
+            "shape": list(variable.shape),
+            "trainable": variable.path in trainable,
+            "drawn": is_drawn and variable.path in trainable and not _is_zero(layer),
+            "decayed": variable.name not in _UNDECAYED,
+            "new": layer.name.startswith(_NEW),
+        }
+    return found
 
 
 def _is_zero(layer):
@@ -268,4 +272,3 @@ class _Call:
         batch, height, width, channels = x.shape
         x = x.reshape(batch, height, width, r, r, channels // r**2)
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * r, width * r, -1)
-

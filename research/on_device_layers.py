@@ -1,9 +1,9 @@
 """Layers of a segmentation network in plain JAX, in the form that XLA compiles best for a GPU.
 
 XLA has slow kernels for depthwise convolutions, and a convolution with the weights of several
-networks becomes a grouped one. So a depthwise convolution is k*k shifted multiply-adds of one padded
-tensor, a 1x1 convolution is a matrix product, a larger one a product of patches. All of it can be
-mapped over networks with `jax.vmap`.
+networks becomes a grouped one. So a depthwise convolution is k*k shifted multiply-adds of a padded
+tensor, a 1x1 convolution is a matrix product, and a larger one is a product of patches. All of it
+can be mapped over networks with `jax.vmap`.
 
 Features are (B, H, W, C); they have the compute dtype (float32 or bfloat16), sums are float32.
 """
@@ -176,7 +176,7 @@ def bilinear(x, ratio):
 
 
 def masked(x, sizes, full):
-    """Zeros beyond the true sizes (B, 2), in pixels, of images that were padded to height `full`."""
+    """Zeros beyond the true sizes (B, 2), in pixels, of images padded to the height `full`."""
     if sizes is None:
         return x
     inside = [

@@ -1,12 +1,13 @@
-"""Runs jobs of `research.decoder_plans` on a device: trains, predicts and measures, in a time limit.
+"""Runs jobs of `research.decoder_plans` on a device: trains, predicts, measures, in a time limit.
 
     python -m research.on_device_run FOLDER OUTPUT JOBS.json [--seconds 400]
 
 JOBS.json is a list of {"name", "data", "trials", "seeds", "steps", "chunk"} and, as needed,
 "weights" (names of trials whose weights are kept), "count" (train on so many of the items),
-"settings", "predict": false, "compile_only": true. Programs are compiled in threads, the first job's
-first; jobs run in order. A job that does not fit into what is left of the seconds is left out and
-says so. OUTPUT gets a JSON file for each job. Compiled programs are kept in $COMPILE_CACHE.
+"settings", "predict": false, "compile_only": true. Programs are compiled in threads, those of the
+first job before the others; jobs run in order. A job that does not fit into what is left of the
+seconds is left out and says so. OUTPUT gets a JSON file for each job. Compiled programs are kept
+in $COMPILE_CACHE. It needs JAX, NumPy, SciPy, Pillow and tqdm.
 """
 
 import argparse
@@ -131,7 +132,7 @@ class Job:
             step = np.median(self.seconds) / size
             if done % (10 * size) == 0 or done == size:
                 count = losses.size
-                say(self.name, done, f"{1000 * step:.1f} ms, a network {1000 * step / count:.2f} ms")
+                say(self.name, done, f"{1000 * step:.1f} ms, {1000 * step / count:.2f} a network")
                 say("  losses", *(f"{x:.3f}" for x in np.asarray(losses).mean(1)))
             late = time.time() + step * (self.steps - done)
             if len(self.seconds) > 2 and late > end:
