@@ -21,13 +21,13 @@ from keras_dup.layers import (
     Crop,
     DUpsampling,
     EdgePadding,
-    Subsampling,
 )
 
-__all__ = ["TRIALS", "Tensors", "fit_projections", "network", "with_constant_windows"]
+__all__ = ["TRIALS", "Tensors", "fit_projections", "network"]
 
 FEATURE = "b2u2c3"
 CODES = 24  # of a W of ratio 4
+COARSE = decoders.Fusion(16, centred=True)  # the paper's
 
 
 @keras.saving.register_keras_serializable(package="keras_dup_trials")
@@ -78,37 +78,16 @@ class PerWindow(DepthToSpace):
 
 
 def fit_projections(label_maps, num_classes):
-    """{ratio: a fitted projection}: 64 codes at 16, 32 at 8, `CODES` at 4; 128 at 16 as "long"."""
-    label_maps = list(label_maps)
-    fit = functools.partial(projection.fit, label_maps, num_classes=num_classes)
-    long = fit(ratio=16, channels=128)
-    return {
-        4: fit(ratio=4, channels=CODES),
-        8: fit(ratio=8, channels=32),
-        16: long.first(64),
-        "long": long,
-    }
+    """The W of the trials: {ratio: 64 codes at 16, 32 at 8, `CODES` at 4}, and two "constant" ones.
 
-
-def with_constant_windows(fitted, channels):
-    """A projection whose first K rows span the windows of one class; then those of `fitted`.
-
-    The mean of the labels and a start as nearest neighbour then lie in the span of W.
+    Those, ("constant", ratio), hold the windows of one class exactly.
     """
-    classes, scores = fitted.num_classes, fitted.matrix.shape[1]
-    rows = np.zeros((classes, scores))
-    for k in range(classes):
-        rows[k, k::classes] = 1 / fitted.ratio
-    rows = list(rows)
-    for row in fitted.matrix.astype("float64"):
-        for _ in range(2):
-            row = row - sum((row @ other) * other for other in rows)
-        norm = np.linalg.norm(row)
-        if norm > 0.05 and len(rows) < channels:
-            rows.append(row / norm)
-    share = np.full(len(rows), 1 / len(rows), "float32")
-    matrix = np.array(rows, "float32")
-    return dataclasses.replace(fitted, matrix=matrix, explained_variance_ratio=share)
+    fit = functools.partial(projection.fit, list(label_maps), num_classes=num_classes)
+    channels = {4: CODES, 8: 32, 16: 64}
+    return {ratio: fit(ratio=ratio, channels=count) for ratio, count in channels.items()} | {
+        ("constant", 16): fit(ratio=16, channels=64, constant_windows=True),
+        ("constant", 4): fit(ratio=4, channels=num_classes + 13, constant_windows=True),
+    }
 
 
 def network(name, recipe, projections):
@@ -172,13 +151,11 @@ def _bilinear(t):
 
 
 def _today(t, start=None, constants=False, low=True):
-    fitted = t.projections[16]
-    if constants:
-        fitted = with_constant_windows(t.projections["long"], 64)
+    fitted = t.projections[("constant", 16) if constants else 16]
     layer = DUpsampling(t.classes, 16, fitted, name="dupsampling")
     low = [(FEATURE, t.low, 4)] if low else []
     scores = decoders.dupsampling_decoder(
-        t.x, low, 16, layer, 64, True, interpolated=start == "bilinear"
+        t.x, low, 16, layer, 64, COARSE, interpolated_scores=start == "bilinear"
     )
     if start is None:
         return _Head(scores, 1.0)
@@ -206,22 +183,25 @@ def _coarse_scores(t):
     return _upsampled(layers.Conv2D(t.classes, 1, name="scores_coarse")(t.x), 4, t.low, "scores")
 
 
+def _fusion(width, context):
+    return decoders.Fusion(filters=width, low_level_channels=32, context_channels=context)
+
+
 def _thin(t, width=64, context=32, coarse=True):
     """D2 without W: scores at stride 4, bilinear from there."""
-    x = layers.Conv2D(t.classes, 1, name="scores")(_branch(t, width, context))
-    if coarse:
-        x = layers.Add(name="scores_sum")([x, _coarse_scores(t)])
-    return _Head(BilinearUpsampling(4, name="bilinear")(x))
+    low = [(FEATURE, t.low, 4)]
+    fusion = _fusion(width, context)
+    return _Head(decoders.bilinear_decoder(t.x, low, 16, t.classes, fusion, coarse))
 
 
 def _thin_codes(t, width=64, context=32, constants=False):
     """D2: codes of windows of 4 x 4 at stride 4, W."""
-    fitted = t.projections[4]
-    if constants:
-        fitted = with_constant_windows(fitted, t.classes + 13)
-    x = layers.Concatenate(name="fuse_codes")([_branch(t, width, context), _coarse_scores(t)])
-    x = layers.Conv2D(fitted.channels, 1, name="compressed")(x)
-    x = DUpsampling(t.classes, 4, fitted, name="dupsampling")(x)
+    fitted = t.projections[("constant", 4) if constants else 4]
+    layer = DUpsampling(t.classes, 4, fitted, name="dupsampling")
+    low, fusion = [(FEATURE, t.low, 4)], _fusion(width, context)
+    x = decoders.dupsampling_decoder(
+        t.x, low, 16, layer, fitted.channels, fusion, coarse_scores=True
+    )
     return _Head(x, 1 / 4, lambda model: decoders.start_as_nearest(model, fitted, 1 / 4))
 
 
@@ -244,8 +224,7 @@ def _two(t, fused=False, context=0, guided=False):
     coarse, fine = t.projections[16], t.projections[4]
     x = t.x
     if fused:
-        low = Subsampling(4, 2, name="fuse_coarse_subsampling")(t.low)
-        x = decoders.fuse(x, low, "coarse", 48)
+        x, _ = decoders.fuse_features(x, [("coarse", t.low, 4)], 16, COARSE)
     codes = layers.Conv2D(64, 1, name="compressed")(x)
     recoding = layers.Conv2D(16 * CODES, 1, trainable=False, name="compressed_again")
     codes = DepthToSpace(4, name="compressed_to_space")(recoding(codes))
@@ -264,8 +243,9 @@ def _two(t, fused=False, context=0, guided=False):
 
     def start(model):
         decoders.start_as_nearest(model, coarse, 1 / 16)
-        recoding.kernel.assign(_recoding(coarse, fine)[0][None, None])
-        recoding.bias.assign(_recoding(coarse, fine)[1])
+        kernel, bias = projection.recode(coarse, fine)
+        recoding.kernel.assign(kernel[None, None])
+        recoding.bias.assign(bias)
 
     return _Head(scores, 1 / 16, start)
 
@@ -278,18 +258,6 @@ def _per_window(t, guides=8):
     small = keras.initializers.RandomNormal(stddev=0.01)
     maps = layers.Conv2D(guides * CODES, 1, kernel_initializer=small, name="compressed_maps")(t.x)
     return PerWindow(4, name="fuse_per_window")([maps, x])
-
-
-def _recoding(coarse, fine):
-    """Kernel and bias from codes of a window of 16 x 16 to those of its 4 x 4 windows of 4 x 4."""
-
-    def windows(v):  # (n, 16*16*K) -> (n, 16, 4*4*K)
-        v = v.reshape(-1, 4, 4, 4, 4, fine.num_classes).transpose(0, 1, 3, 2, 4, 5)
-        return v.reshape(len(v), 16, -1)
-
-    kernel = windows(coarse.matrix) @ fine.p.T
-    bias = (windows(coarse.mean[None]) - fine.mean) @ fine.p.T
-    return kernel.reshape(len(kernel), -1), bias.reshape(-1)
 
 
 def _stride8(t, upsampling="W"):
