@@ -16,20 +16,20 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_dup import decoders, models
+from keras_dup import models
 from keras_dup.layers import AdaptiveTemperatureSoftmax, BroadcastLike
-from keras_dup.training.recipe import datasets
-from keras_dup.training.run import provenance
+from keras_dup.training import datasets, load_recipe, provenance
 from research import decoder_measure, decoder_trials
-from training.recipes.camvid_efficientnet_lite0 import recipe
 
 __all__ = ["RESULTS", "network", "train"]
 
-RESULTS = pathlib.Path(__file__).parent / "results" / "decoders_frozen"
+HERE = pathlib.Path(__file__).parent
+RESULTS = HERE / "results" / "decoders_frozen"
+RECIPE = HERE.parent / "training" / "recipes" / "camvid_efficientnet_lite0.py"
 STEPS, RATE, BATCH, CROP = 600, 0.05, 4, (15, 20)  # the crop in features of stride 16
 
 
-def _encoder(decoder):
+def _encoder(recipe, decoder):
     model = models.build(
         recipe.backbone, recipe.num_classes, 16, ("b2u2c3",), decoder=decoder, weights="imagenet"
     )
@@ -38,7 +38,7 @@ def _encoder(decoder):
     return keras.Model(model.input, [model.get_layer("aspp0_conv").input, low])
 
 
-def features(path):
+def features(recipe, path):
     """{"train_centred", "train_plain", "train_low", "train_labels", the same of val}."""
     if not path.exists():
         found = {}
@@ -46,7 +46,7 @@ def features(path):
             found[f"{split}_labels"] = np.stack(list(files.label_maps()))
             images = np.stack([files.image(i) for i in range(len(files))]).astype("float32")
             for name, decoder in (("centred", "dupsampling"), ("plain", "bilinear")):
-                last, low = _encoder(decoder).predict(images, batch_size=8, verbose=0)
+                last, low = _encoder(recipe, decoder).predict(images, batch_size=8, verbose=0)
                 found[f"{split}_{name}"] = last.astype("float16")
                 found[f"{split}_low"] = low.astype("float16")
         np.savez(path, **found)
@@ -54,16 +54,16 @@ def features(path):
         return {name: file[name] for name in file.files}
 
 
-def network(trial, projections, channels):
+def network(trial, classes, projections, channels):
     """Neck and decoder: [(B, h, w, channels), (B, 4h, 4w, 24)] -> probabilities, and its start."""
     head, _ = decoder_trials.TRIALS[trial]
     x, low = keras.Input((None, None, channels)), keras.Input((None, None, 24))
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    pooled = decoders.convolution(pooled, 128, name="neck_pooling")
-    parts = [BroadcastLike()([pooled, x]), decoders.convolution(x, 128, name="neck0")]
-    parts.append(decoders.separable_convolution(x, 128, rate=6, name="neck1"))
-    y = decoders.convolution(layers.Concatenate()(parts), 256, name="neck_projection")
-    found = head(decoder_trials.Tensors(y, low, recipe.num_classes, projections))
+    pooled = decoder_trials.convolution(pooled, 128, name="neck_pooling")
+    parts = [BroadcastLike()([pooled, x]), decoder_trials.convolution(x, 128, name="neck0")]
+    parts.append(decoder_trials.separable_convolution(x, 128, "neck1", rate=6))
+    y = decoder_trials.convolution(layers.Concatenate()(parts), 256, name="neck_projection")
+    found = head(decoder_trials.Tensors(y, low, classes, projections))
     softmax = layers.Softmax()
     if found.temperature is not None:
         softmax = AdaptiveTemperatureSoftmax(found.temperature)
@@ -94,7 +94,8 @@ def train(model, last, low, labels, seed):
 
 
 def main(cache, *runs):
-    known = features(pathlib.Path(cache))
+    recipe = load_recipe(RECIPE)
+    known = features(recipe, pathlib.Path(cache))
     maps = [m for m in known["train_labels"]]
     projections = decoder_trials.fit_projections(maps, recipe.num_classes)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,10 @@ def main(cache, *runs):
         keras.utils.set_random_seed(int(seed))
         encoder = "centred" if decoder_trials.TRIALS[trial][1] else "plain"
         last, low, labels = (known[f"train_{part}"] for part in (encoder, "low", "labels"))
-        model, started = network(trial, projections, last.shape[-1]), time.time()
+        model, started = (
+            network(trial, recipe.num_classes, projections, last.shape[-1]),
+            time.time(),
+        )
         loss = train(model, last, low, labels, int(seed))
         seconds, found = time.time() - started, []
         for a, b, truth in zip(

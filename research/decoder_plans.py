@@ -16,20 +16,15 @@ import keras
 import numpy as np
 
 from keras_dup import flops
-from keras_dup.training.recipe import datasets, overridden
+from keras_dup.training import datasets, load_recipe
 from research import decoder_trials, on_device, on_device_train
-from training.recipes import camvid_efficientnet_lite0, voc_animals_efficientnet_lite0
 
 __all__ = ["DATA"]
 
-DATA = {
-    "camvid": (camvid_efficientnet_lite0.recipe, (), {"11": 255}, (360, 480)),
-    "animals": (
-        voc_animals_efficientnet_lite0.recipe,
-        ("low_level_features=b2u2c3",),
-        {},
-        (352, 352),
-    ),
+RECIPES = pathlib.Path(__file__).parents[1] / "training" / "recipes"
+DATA = {  # recipe, what is overridden, and the size of the largest image
+    "camvid": ("camvid_efficientnet_lite0", (), (360, 480)),
+    "animals": ("voc_animals_efficientnet_lite0", ("low_level_features=b2u2c3",), (352, 352)),
 }
 
 
@@ -94,8 +89,8 @@ def main():
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.data:
-        recipe, overrides, _, size = DATA[name]
-        recipe = overridden(recipe, overrides)
+        recipe, overrides, size = DATA[name]
+        recipe = load_recipe(RECIPES / f"{recipe}.py", overrides)
         write_plans(arguments.folder, name, recipe, arguments.trials, arguments.seeds, size)
         if not arguments.no_files:
             write_data(arguments.folder, name, recipe)

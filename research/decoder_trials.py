@@ -3,8 +3,8 @@
     python -m training.train training/recipes/camvid_efficientnet_lite0.py steps=2700 \\
         network=research.decoder_trials:thin64 low_level_features=b2u2c3
 
-Every name in `TRIALS` is such a function. All see the same encoder and ASPP at output stride 16 and
-one low-level feature at stride 4. `fit_projections` gives the W of each ratio.
+Every name in `TRIALS` is such a function. All see the same encoder and ASPP at output stride 16
+and one low-level feature at stride 4.
 """
 
 import dataclasses
@@ -14,20 +14,28 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_dup import decoders, models, projection
+from keras_dup import models, projection
 from keras_dup.layers import (
     AdaptiveTemperatureSoftmax,
     BilinearUpsampling,
     Crop,
     DUpsampling,
     EdgePadding,
+    Subsampling,
 )
+from keras_dup.training import datasets
 
-__all__ = ["TRIALS", "Tensors", "fit_projections", "network"]
+__all__ = [
+    "TRIALS",
+    "Tensors",
+    "convolution",
+    "fit_projections",
+    "network",
+    "separable_convolution",
+]
 
 FEATURE = "b2u2c3"
 CODES = 24  # of a W of ratio 4
-COARSE = decoders.Fusion(16, centred=True)  # the paper's
 
 
 @keras.saving.register_keras_serializable(package="keras_dup_trials")
@@ -90,6 +98,17 @@ def fit_projections(label_maps, num_classes):
     }
 
 
+def __getattr__(name):
+    if name not in TRIALS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return functools.partial(_of_recipe, name)
+
+
+def _of_recipe(name, recipe, _):
+    maps = datasets(recipe)[0].label_maps()
+    return network(name, recipe, fit_projections(maps, recipe.num_classes))[0]
+
+
 def network(name, recipe, projections):
     """The network of a trial, and the function that draws its start anew, or None.
 
@@ -142,25 +161,65 @@ class _Head:
     start: object = None  # a function of the model, which draws its start
 
 
+def convolution(x, filters, name):
+    """1x1 convolution, batch norm, ReLU."""
+    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def separable_convolution(x, filters, name, rate=1):
+    """Depthwise 3x3 and 1x1, each with batch norm and ReLU, as the package has it."""
+    keywords = {"padding": "same", "use_bias": False, "dilation_rate": rate}
+    x = layers.DepthwiseConv2D(3, name=f"{name}_depthwise", **keywords)(x)
+    x = layers.BatchNormalization(epsilon=1e-5, name=f"{name}_depthwise_bn")(x)
+    x = layers.ReLU(name=f"{name}_depthwise_relu")(x)
+    return convolution(x, filters, f"{name}_pointwise")
+
+
+def _fused(x, feature, width=256, detail=48, extra=(), name="fuse"):
+    """DeepLabv3+'s block: 1x1, concatenation, two separable convolutions."""
+    parts = [x, convolution(feature, detail, f"{name}_detail"), *extra]
+    x = layers.Concatenate(name=f"{name}_concat")([part for part in parts if part is not None])
+    x = separable_convolution(x, width, f"{name}_1")
+    return separable_convolution(x, width, f"{name}_2")
+
+
+def _fused_coarse(t):
+    """The paper's: the low-level feature comes down to the last one, on the centres of windows."""
+    return _fused(t.x, Subsampling(4, 2, name="fuse_16_subsampling")(t.low), name="fuse_16")
+
+
+def _nearest(fitted, temperature):
+    """A start as nearest-neighbour upsampling of class scores that are drawn."""
+
+    def start(model):
+        compressed, (r, classes) = model.get_layer("compressed"), (fitted.ratio, fitted.num_classes)
+        windows = fitted.p.reshape(-1, r * r, classes).sum(1).T  # (K, C~)
+        shape = compressed.kernel.shape[2], classes
+        scores = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform()(shape))
+        compressed.kernel.assign(temperature * (scores @ windows)[None, None])
+        compressed.bias.assign(-fitted.p @ fitted.mean)
+
+    return start
+
+
 def _vanilla(t):
-    return _Head(decoders.bilinear_decoder(t.x, [(FEATURE, t.low, 4)], 16, t.classes))
+    x = _fused(_upsampled(t.x, 4, t.low, "context"), t.low)
+    scores = layers.Conv2D(t.classes, 1, name="scores")(x)
+    return _Head(BilinearUpsampling(4, name="bilinear")(scores))
 
 
 def _bilinear(t):
-    return _Head(decoders.bilinear_decoder(t.x, [], 16, t.classes))
+    scores = layers.Conv2D(t.classes, 1, name="scores")(t.x)
+    return _Head(BilinearUpsampling(16, name="bilinear")(scores))
 
 
-def _today(t, start=None, constants=False, low=True):
+def _today(t, nearest=False, constants=False):
     fitted = t.projections[("constant", 16) if constants else 16]
-    layer = DUpsampling(t.classes, 16, fitted, name="dupsampling")
-    low = [(FEATURE, t.low, 4)] if low else []
-    scores = decoders.dupsampling_decoder(
-        t.x, low, 16, layer, 64, COARSE, interpolated_scores=start == "bilinear"
-    )
-    if start is None:
-        return _Head(scores, 1.0)
-    set_start = getattr(decoders, f"start_as_{start}")
-    return _Head(scores, 1 / 16, lambda model: set_start(model, fitted, 1 / 16))
+    codes = layers.Conv2D(64, 1, name="compressed")(_fused_coarse(t))
+    scores = DUpsampling(t.classes, 16, fitted, name="dupsampling")(codes)
+    return _Head(scores, 1 / 16, _nearest(fitted, 1 / 16)) if nearest else _Head(scores, 1.0)
 
 
 def _upsampled(x, ratio, like, name):
@@ -168,41 +227,33 @@ def _upsampled(x, ratio, like, name):
     return Crop(name=f"fuse_{name}_crop")([x, like])
 
 
-def _branch(t, width, context, detail=32, extra=()):
+def _branch(t, width, context, extra=()):
     """Context of stride 16, the low-level feature and others -> (B, H/4, W/4, width)."""
-    parts = [decoders.convolution(t.low, detail, name="fuse_detail"), *extra]
+    x = None
     if context:
-        x = decoders.convolution(t.x, context, name="fuse_context")
-        parts.append(_upsampled(x, 4, t.low, "context"))
-    x = layers.Concatenate(name="fuse_concat")(parts)
-    x = decoders.separable_convolution(x, width, name="fuse_1")
-    return decoders.separable_convolution(x, width, name="fuse_2")
+        x = _upsampled(convolution(t.x, context, "fuse_context"), 4, t.low, "context")
+    return _fused(x, t.low, width, 32, extra)
 
 
 def _coarse_scores(t):
     return _upsampled(layers.Conv2D(t.classes, 1, name="scores_coarse")(t.x), 4, t.low, "scores")
 
 
-def _fusion(width, context):
-    return decoders.Fusion(filters=width, low_level_channels=32, context_channels=context)
-
-
 def _thin(t, width=64, context=32, coarse=True):
     """D2 without W: scores at stride 4, bilinear from there."""
-    low = [(FEATURE, t.low, 4)]
-    fusion = _fusion(width, context)
-    return _Head(decoders.bilinear_decoder(t.x, low, 16, t.classes, fusion, coarse))
+    x = layers.Conv2D(t.classes, 1, name="scores")(_branch(t, width, context))
+    if coarse:
+        x = layers.Add(name="scores_sum")([x, _coarse_scores(t)])
+    return _Head(BilinearUpsampling(4, name="bilinear")(x))
 
 
 def _thin_codes(t, width=64, context=32, constants=False):
     """D2: codes of windows of 4 x 4 at stride 4, W."""
     fitted = t.projections[("constant", 4) if constants else 4]
-    layer = DUpsampling(t.classes, 4, fitted, name="dupsampling")
-    low, fusion = [(FEATURE, t.low, 4)], _fusion(width, context)
-    x = decoders.dupsampling_decoder(
-        t.x, low, 16, layer, fitted.channels, fusion, coarse_scores=True
-    )
-    return _Head(x, 1 / 4, lambda model: decoders.start_as_nearest(model, fitted, 1 / 4))
+    x = layers.Concatenate(name="fuse_codes")([_branch(t, width, context), _coarse_scores(t)])
+    x = layers.Conv2D(fitted.channels, 1, name="compressed")(x)
+    x = DUpsampling(t.classes, 4, fitted, name="dupsampling")(x)
+    return _Head(x, 1 / 4, _nearest(fitted, 1 / 4))
 
 
 def _thin_residual(t, width=64, context=32):
@@ -222,10 +273,7 @@ def _thin_residual(t, width=64, context=32):
 def _two(t, fused=False, context=0, guided=False):
     """D1: today's decoder, its codes re-coded into windows of 4 x 4, and a residual on these."""
     coarse, fine = t.projections[16], t.projections[4]
-    x = t.x
-    if fused:
-        x, _ = decoders.fuse_features(x, [("coarse", t.low, 4)], 16, COARSE)
-    codes = layers.Conv2D(64, 1, name="compressed")(x)
+    codes = layers.Conv2D(64, 1, name="compressed")(_fused_coarse(t) if fused else t.x)
     recoding = layers.Conv2D(16 * CODES, 1, trainable=False, name="compressed_again")
     codes = DepthToSpace(4, name="compressed_to_space")(recoding(codes))
     codes = Crop(name="fuse_codes_crop")([codes, t.low])
@@ -242,7 +290,7 @@ def _two(t, fused=False, context=0, guided=False):
     scores = DUpsampling(t.classes, 4, fine, name="dupsampling")(codes)
 
     def start(model):
-        decoders.start_as_nearest(model, coarse, 1 / 16)
+        _nearest(coarse, 1 / 16)(model)
         kernel, bias = projection.recode(coarse, fine)
         recoding.kernel.assign(kernel[None, None])
         recoding.bias.assign(bias)
@@ -252,9 +300,9 @@ def _two(t, fused=False, context=0, guided=False):
 
 def _per_window(t, guides=8):
     """D3's residual: guides at stride 4, mapped by a matrix of each window of stride 16."""
-    x = decoders.convolution(t.low, 32, name="fuse_detail")
-    x = decoders.separable_convolution(x, 32, name="fuse_1")
-    x = decoders.separable_convolution(x, guides, name="fuse_2")
+    x = convolution(t.low, 32, "fuse_detail")
+    x = separable_convolution(x, 32, "fuse_1")
+    x = separable_convolution(x, guides, "fuse_2")
     small = keras.initializers.RandomNormal(stddev=0.01)
     maps = layers.Conv2D(guides * CODES, 1, kernel_initializer=small, name="compressed_maps")(t.x)
     return PerWindow(4, name="fuse_per_window")([maps, x])
@@ -264,18 +312,13 @@ def _stride8(t, upsampling="W"):
     """D4: one fusion at stride 8, its low-level feature with all its values."""
     fitted = t.projections[8]
     low = SpaceToDepth(2, name="fuse_to_depth")(EdgePadding(2, name="fuse_padding")(t.low))
-    parts = [decoders.convolution(low, 48, name="fuse_detail")]
-    x = decoders.convolution(t.x, 128, name="fuse_context")
-    parts.append(_upsampled(x, 2, low, "context"))
-    x = layers.Concatenate(name="fuse_concat")(parts)
-    x = decoders.separable_convolution(x, 128, name="fuse_1")
-    x = decoders.separable_convolution(x, 128, name="fuse_2")
+    x = _fused(_upsampled(convolution(t.x, 128, "fuse_context"), 2, low, "context"), low, 128)
     if upsampling == "bilinear":
         scores = layers.Conv2D(t.classes, 1, name="scores")(x)
         return _Head(BilinearUpsampling(8, name="bilinear")(scores))
     codes = layers.Conv2D(fitted.channels, 1, name="compressed")(x)
     scores = DUpsampling(t.classes, 8, fitted, name="dupsampling")(codes)
-    return _Head(scores, 1 / 8, lambda model: decoders.start_as_nearest(model, fitted, 1 / 8))
+    return _Head(scores, 1 / 8, _nearest(fitted, 1 / 8))
 
 
 _part = functools.partial
@@ -284,9 +327,8 @@ TRIALS = {
     "vanilla": (_vanilla, False),
     "bilinear": (_bilinear, False),
     "today": (_today, True),
-    "today_nearest": (_part(_today, start="nearest"), True),
-    "today_bilinear": (_part(_today, start="bilinear"), True),
-    "today_constants": (_part(_today, start="nearest", constants=True), True),
+    "today_nearest": (_part(_today, nearest=True), True),
+    "today_constants": (_part(_today, nearest=True, constants=True), True),
     "two": (_two, True),
     "two_fused": (_part(_two, fused=True), True),
     "two_context": (_part(_two, context=32), True),

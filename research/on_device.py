@@ -30,26 +30,37 @@ def plan(model, drawn=_DRAWN):
         model: a functional `keras.Model`, each of its layers called once.
         drawn: how the names of layers begin whose kernels a seed draws; these have no value.
     """
-    by_name, arrays, names, consumers = {}, {}, {}, {}
-    for layer in model.layers:
-        for tensor in _inputs(layer):
-            consumers[id(tensor)] = consumers.get(id(tensor), 0) + 1
+    by_name, arrays, renamed, graph = {}, {}, {}, model.get_config()["layers"]
+    sources = {facts["config"]["name"]: list(_sources(facts["inbound_nodes"])) for facts in graph}
+    consumers = [source for several in sources.values() for source in several]
     for layer in model.layers:
         kind, config = type(layer).__name__, layer.get_config()
-        source = [names[id(tensor)] for tensor in _inputs(layer)]
-        before = by_name.get(source[0]) if source else None
-        if _is_activation_of(kind, before) and consumers[id(_inputs(layer)[0])] == 1:
+        before = by_name.get(sources[layer.name][0]) if sources[layer.name] else None
+        if _is_activation_of(kind, before) and consumers.count(before["name"]) == 1:
             before["config"]["ceiling"] = _CEILINGS[config.get("activation", "relu")]
-            names[id(layer.output)] = before["name"]
+            renamed[layer.name] = before["name"]
             continue
-        names[id(layer.output)] = layer.name
         config = {k: v for k, v in config.items() if isinstance(v, (int, float, str, list, tuple))}
-        facts = {"name": layer.name, "kind": kind, "config": config}
-        by_name[layer.name] = {**facts, "inputs": source, "variables": _variables(layer, drawn)}
+        by_name[layer.name] = {
+            "name": layer.name,
+            "kind": kind,
+            "config": config,
+            "inputs": [renamed.get(source, source) for source in sources[layer.name]],
+            "variables": _variables(layer, drawn),
+        }
         for variable in layer.variables:
             if not by_name[layer.name]["variables"][variable.name]["drawn"]:
                 arrays[f"{layer.name}/{variable.name}"] = np.array(variable)
     return list(by_name.values()), arrays
+
+
+def _sources(nodes):
+    """The names of the layers whose outputs stand in a serialized call."""
+    if isinstance(nodes, dict) and nodes.get("class_name") == "__keras_tensor__":
+        yield nodes["config"]["keras_history"][0]
+    elif isinstance(nodes, (dict, list, tuple)):
+        for part in nodes.values() if isinstance(nodes, dict) else nodes:
+            yield from _sources(part)
 
 
 def _is_activation_of(kind, before):
@@ -72,10 +83,6 @@ def _variables(layer, drawn):
 
 def _is_zero(layer):
     return type(getattr(layer, "kernel_initializer", None)).__name__ == "Zeros"
-
-
-def _inputs(layer):
-    return layer._inbound_nodes[0].input_tensors if layer._inbound_nodes else []
 
 
 def split(layers, last="aspp_projection_bn"):
@@ -231,9 +238,6 @@ class _Call:
 
     def BilinearUpsampling(self, x):
         return ops.bilinear(self._filled(x), self.config["ratio"])
-
-    def BorderPadding(self, x):
-        return jnp.pad(self._filled(x), [(0, 0), (1, 1), (1, 1), (0, 0)], mode="edge")
 
     def Crop(self, x, like):
         return x[:, : like.shape[1], : like.shape[2]]

@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from keras_dup.data import augment
 from keras_dup.layers import Crop
-from keras_dup.training import Recipe, network
+from keras_dup.training import Recipe, training_copy
 from research import decoder_trials, on_device, on_device_data, on_device_train
 
 jax = pytest.importorskip("jax")
 CLASSES, CROP, SEED = 4, (33, 49), 3
 # most of the time is the compiling
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-HEADS = ("today_bilinear", "two_fused", "per_window", "thin64_residual", "stride8")
+HEADS = ("two_fused", "per_window", "thin64_residual", "stride8")
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +107,13 @@ def test_predictions_of_padded_images_are_those_of_keras_at_their_true_size(tiny
 def test_a_step_is_that_of_the_keras_recipe(tiny, recipe):
     model, group, before = tiny
     rng = np.random.default_rng(2)
-    image = rng.uniform(0, 255, (2, *CROP, 3)).astype("float32")
+    # batch norm of the image pooling sees two values: these differ
+    image = rng.uniform(0, [[[[50]]], [[[255]]]], (2, *CROP, 3)).astype("float32")
     labels = rng.integers(0, CLASSES, (2, *CROP)).astype("int32")
     labels[:, :5] = 255
     step = jax.jit(group.step, compiler_options=QUICK)
     after, losses = step(before, image[None], labels[None], recipe.learning_rate)
-    training = network.trained(model, recipe)
+    training = training_copy(model, recipe)
     loss = training.train_on_batch(image, labels, return_dict=True)["loss"]
     np.testing.assert_allclose(losses[0, 0], loss, rtol=1e-4)
     compared = 0
@@ -124,8 +125,8 @@ def test_a_step_is_that_of_the_keras_recipe(tiny, recipe):
                 continue
             expected, found = variable.numpy() - old, new - old
             # float32 sums in another order; where no gradient comes to, nothing is left of it
-            error = np.abs(found - expected).max()
-            assert error <= 3e-2 * np.abs(expected).max() + 1e-6, (path, error)
+            error, scale = (float(np.linalg.norm(x)) for x in (found - expected, expected))
+            assert error <= 0.02 * scale + 1e-6 * expected.size**0.5, (path, error, scale)
             compared += 1
     assert compared > 200
 
