@@ -24,11 +24,24 @@ def disturbed(model, seed=0):
 
 
 def network(decoder):
+    if decoder == "dupsampling":
+        return models.build("mobilenet_v2", 21, projection="voc2012_r16_c32")
+    network = {"backbone": small_encoder(), "low_level_features": ("low",), "num_classes": 21}
     if decoder == "bilinear":
-        return models.build("efficientnet_lite0", 5, decoder=decoder)
-    fitted = autoencoder() if decoder == "autoencoder" else "voc2012_r16_c32"
-    start = {"interpolated_scores": True} if decoder == "interpolated" else {}
-    return models.build("mobilenet_v2", 21, projection=fitted, **start)
+        return models.build(**network, decoder=decoder)
+    if decoder == "autoencoder":
+        return models.build(**network, projection=autoencoder())
+    return models.build(**network, projection="voc2012_r16_c32", interpolated_scores=True)
+
+
+def small_encoder():
+    """A feature "low" at stride 4 and the last feature at stride 16."""
+    x = image = keras.Input((None, None, 3))
+    for name in ("low", "last"):
+        x = keras.layers.Conv2D(8, 4, 4, padding="same", name=f"{name}_conv")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.ReLU(name=name)(x)
+    return keras.Model(image, x, name="small")
 
 
 def autoencoder():
