@@ -56,7 +56,7 @@ def test_a_doubt_needs_no_luck(confusion):
 
 @given(pairs=st.lists(st.from_regex(r"-?\d{0,3}:?-?\d{0,3}", fullmatch=True), max_size=4))
 def test_ids_of_the_command_line(pairs):
-    found = watched(options.ids, argparse.Namespace(ids=pairs))
+    found = watched(options.ids, argparse.Namespace(ids=",".join(pairs)))
     if isinstance(found, dict):
         assert found == {int(a): int(b) for a, b in (pair.split(":") for pair in pairs)}
 
