@@ -7,8 +7,7 @@ paper's other ways. `reconstruction`, `resampling`, `report` and `figures` show 
 labels is left. No TensorFlow; Keras in `autoencoder` and `compression` alone.
 """
 
-from keras_dup.projection.constant import with_constant_windows
-from keras_dup.projection.fitting import METHODS, count_windows, fit, fit_counts
+from keras_dup.projection.fitting import count_windows, fit, fit_counts
 from keras_dup.projection.label_projection import (
     LabelAutoencoder,
     LabelProjection,
@@ -19,7 +18,6 @@ from keras_dup.projection.recoding import recode
 from keras_dup.projection.reconstruction import reconstruction_miou
 
 __all__ = [
-    "METHODS",
     "LabelAutoencoder",
     "LabelProjection",
     "count_windows",
@@ -29,5 +27,4 @@ __all__ = [
     "nearest",
     "recode",
     "reconstruction_miou",
-    "with_constant_windows",
 ]

@@ -5,42 +5,47 @@ that makes it PCA, and `method="autoencoder"`; `AutoencoderUpsampling` is the au
 decoder as the upsampling of a model.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_dup.label_maps import VOID
 from keras_dup.layers import DUpsampling
 from keras_dup.projection.covariance import Covariance
 from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection
-from keras_dup.projection.window_counts import MEMORY
+from keras_dup.projection.window_counts import MEMORY, WindowCounts
 
-HIDDEN = 2  # hidden units of the auto-encoder a channel
+__all__ = ["HIDDEN", "AutoencoderUpsampling", "ReconstructionError", "fit"]
+
+HIDDEN = 2  # hidden units of the auto-encoder per channel
 
 
 def fit(
-    counts,
-    num_classes,
-    ratio,
-    channels,
-    ignore_class=255,
-    verbose=False,
-    method="sgd",
-    steps=3000,
-    batch_size=512,
-    seed=0,
-):
+    counts: WindowCounts,
+    num_classes: int,
+    ratio: int,
+    channels: int,
+    ignore_class: int | None = VOID,
+    verbose: bool = False,
+    method: str = "sgd",
+    steps: int = 3000,
+    batch_size: int = 512,
+    seed: int = 0,
+) -> LabelProjection | LabelAutoencoder:
     """Minimises |v - v~|^2 over the windows that were counted, each as often as it occurs.
 
     Args:
         counts: a `WindowCounts`.
         method: "sgd", momentum 0.9, or "autoencoder", Adam; both with a cosine-decaying rate.
-        steps, batch_size, seed: of the training; windows are drawn with replacement.
-        the others: as in `keras_dup.projection.fit`.
+        steps, batch_size, seed: of the training. Windows are drawn with replacement.
+        The others are as in `keras_dup.projection.fit`.
 
     Returns: a `LabelProjection` with a `compression` of its own, or a `LabelAutoencoder`.
 
     Raises:
-        ValueError: the descent diverged, as "sgd" does where windows of one class are nearly all.
+        ValueError: the descent diverged. "sgd" does so if nearly all windows have one class.
     """
     covariance = Covariance(counts.windows, counts.counts, num_classes, ratio, MEMORY)
     mean = covariance.mean.astype(np.float32)
@@ -59,10 +64,14 @@ def fit(
     weights = [ops.convert_to_numpy(weight) for weight in error.trainable_variables]
     if not all(np.isfinite(weight).all() for weight in weights):
         raise ValueError(f'method="{method}" diverged on these label maps; take method="pca"')
-    numbers = {"num_classes": num_classes, "ratio": ratio, "ignore_class": ignore_class}
+    numbers: dict[str, Any] = {
+        "num_classes": num_classes,
+        "ratio": ratio,
+        "ignore_class": ignore_class,
+    }
     if method == "autoencoder":
-        names = ("encoder_kernel", "encoder_bias", "code_kernel", "code_bias")
-        names += ("hidden_kernel", "hidden_bias", "matrix")
+        names = ["encoder_kernel", "encoder_bias", "code_kernel", "code_bias"]
+        names += ["hidden_kernel", "hidden_bias", "matrix"]
         return LabelAutoencoder(mean=mean, **dict(zip(names, weights, strict=True)), **numbers)
     compression, matrix = weights[0].T, weights[1]
     shares = _shares(covariance, matrix)
@@ -150,12 +159,24 @@ class AutoencoderUpsampling(DUpsampling):
     Input: (B, h, w, C~).  Output: (B, h*r, w*r, K), logits.
 
     Raises:
-        ValueError: the projection is of another ratio, class count or number of channels.
+        ValueError: the projection is of another ratio, class count or number of channels, or
+            neither it nor `hidden_units` is given.
     """
 
-    def __init__(self, num_classes, ratio, projection=None, hidden_units=None, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        ratio: int,
+        projection: LabelAutoencoder | None = None,
+        hidden_units: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(num_classes, ratio, projection, **kwargs)
-        self.hidden_units = hidden_units or projection.hidden_kernel.shape[1]
+        if projection is not None:
+            hidden_units = hidden_units or projection.hidden_kernel.shape[1]
+        if hidden_units is None:
+            raise ValueError("hidden_units is None; without a projection a number is expected")
+        self.hidden_units = hidden_units
 
     def build(self, input_shape):
         channels, kernel, bias = input_shape[-1], "glorot_uniform", "zeros"
@@ -173,7 +194,7 @@ class AutoencoderUpsampling(DUpsampling):
         self.hidden_bias = self.add_weight(name="hidden_bias", shape=shape[-1:], initializer=bias)
         super().build((*input_shape[:-1], self.hidden_units))
 
-    def set_projection(self, projection):
+    def set_projection(self, projection: LabelAutoencoder) -> None:
         """Replaces the weights of a built layer by those of a `LabelAutoencoder`."""
         self._check_input(projection, self.hidden_kernel.shape[2])
         super().set_projection(projection)

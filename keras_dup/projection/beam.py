@@ -9,6 +9,7 @@ and in any order, so the projection is the one that a single process finds.
 
 import numpy as np
 
+from keras_dup.label_maps import VOID
 from keras_dup.projection.counting import Counter
 from keras_dup.projection.window_counts import merged
 
@@ -19,6 +20,8 @@ except ImportError as error:
         "keras_dup.projection.beam needs Apache Beam: pip install 'keras-dup[beam]'"
     ) from error
 
+__all__ = ["CountWindows", "WindowCountsFn"]
+
 
 class WindowCountsFn(beam.CombineFn):
     """Combines label maps into `WindowCounts`. Arguments as in `keras_dup.projection.fit`.
@@ -26,7 +29,13 @@ class WindowCountsFn(beam.CombineFn):
     A label map is (H, W) integers; give (name, label map) for errors that name it.
     """
 
-    def __init__(self, num_classes, ratio, ignore_class=255, on_error="raise"):
+    def __init__(
+        self,
+        num_classes: int,
+        ratio: int,
+        ignore_class: int | None = VOID,
+        on_error: str = "raise",
+    ) -> None:
         super().__init__()
         self._counter = Counter(num_classes, ratio, ignore_class, on_error)
 

@@ -1,10 +1,13 @@
 """Label maps -> compressed label maps in Keras operations, for pipelines and losses (Eq. 4)."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_dup.projection.label_projection import LabelProjection
+
+__all__ = ["LabelCompression"]
 
 
 class LabelCompression:
@@ -33,7 +36,7 @@ class LabelCompression:
         TypeError: not a linear projection.
     """
 
-    def __init__(self, projection):
+    def __init__(self, projection: LabelProjection) -> None:
         if not isinstance(projection, LabelProjection):
             raise TypeError(f"a LabelProjection is expected, not {type(projection).__name__}")
         self.projection = projection
@@ -41,7 +44,7 @@ class LabelCompression:
         self._kernel = projection.p.T.reshape(r, r, c, -1)
         self._shift = projection.p @ projection.mean
 
-    def __call__(self, label_maps):
+    def __call__(self, label_maps: Any) -> Any:
         r, c = self.projection.ratio, self.projection.num_classes
         label_maps = ops.cast(label_maps, "int32")  # (B, H, W)
         void = ops.zeros_like(label_maps, dtype="bool")

@@ -13,8 +13,11 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
+from keras_dup.label_maps import VOID
 from keras_dup.projection.window_counts import MEMORY, Tally, counted
 from keras_dup.projection.windows import cut_windows, id_type, several_and_single
+
+__all__ = ["ON_ERROR", "Counter", "Cutter", "count", "in_batches"]
 
 _BATCH = 16  # label maps that are counted at once
 ON_ERROR = ("raise", "skip")
@@ -26,7 +29,7 @@ class Cutter:
 
     num_classes: int
     ratio: int
-    ignore_class: int | None = 255
+    ignore_class: int | None = VOID
     on_error: str = "raise"
 
     def __post_init__(self):
@@ -137,7 +140,7 @@ def _batches(readers):
 
 def _in_processes(label_maps, work, workers):
     """Yields the results of batches, in order; only a few are on their way at any time."""
-    # A fork has everything at once; elsewhere the label maps are pickled, once a worker.
+    # A fork has everything at once; elsewhere the label maps are pickled, once per worker.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     context = multiprocessing.get_context(method)
     pool = ProcessPoolExecutor(workers, context, _start_worker, (label_maps, work))

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import sparse
 
+__all__ = ["Covariance", "Remainder", "Scaled", "constant_windows"]
+
 _CHUNK = 8192  # windows worked on at once: what a product needs then stays in the cache
 
 

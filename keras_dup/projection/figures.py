@@ -1,14 +1,28 @@
 """Pictures of a projection, drawn by Matplotlib (extra `train`)."""
 
+import os
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from keras_dup.projection.label_projection import LabelProjection
 from keras_dup.whole import writing
+
+__all__ = ["components", "reconstruction"]
 
 _BLUE = "tab:blue"
 _STYLES = {"nearest": ("tab:orange", ":"), "bilinear": ("tab:green", "--")}
 
 
-def reconstruction(path, variance, channels, ious, resampled, title="", class_names=None):
+def reconstruction(
+    path: str | os.PathLike,
+    variance: np.ndarray,
+    channels: Sequence[int],
+    ious: np.ndarray,
+    resampled: Mapping[str, np.ndarray],
+    title: str = "",
+    class_names: Sequence[str] | None = None,
+) -> None:
     """Draws what a projection keeps: variance and mIoU against channels, and IoU class by class.
 
     Args:
@@ -68,7 +82,13 @@ def _names(class_names, count):
     return np.asarray(class_names or [str(k) for k in range(count)])
 
 
-def components(path, projection, rows=(1, 2, 3, 4), columns=8, class_names=None):
+def components(
+    path: str | os.PathLike,
+    projection: LabelProjection,
+    rows: Sequence[int] = (1, 2, 3, 4),
+    columns: int = 8,
+    class_names: Sequence[str] | None = None,
+) -> None:
     """Draws rows of W as r x r windows, for the classes that vary most in them.
 
     Red raises the score of the class at that pixel, blue lowers it; the first line is the mean.

@@ -5,82 +5,74 @@ distinct windows are counted first (`counting`) and the eigensolver (`pca`) only
 """
 
 import numbers
+from collections.abc import Iterable
 
 import numpy as np
 
+from keras_dup.label_maps import VOID
 from keras_dup.projection import counting, pca
 from keras_dup.projection.covariance import Covariance, Remainder, Scaled
-from keras_dup.projection.label_projection import LabelProjection
-from keras_dup.projection.window_counts import MEMORY
+from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection
+from keras_dup.projection.window_counts import MEMORY, WindowCounts
+
+__all__ = ["METHODS", "count_windows", "fit", "fit_counts"]
 
 METHODS = ("pca", "sgd", "autoencoder")
 _NOTHING = 1e-12  # of the variance: what is below is rounding
 
 
 def fit(
-    label_maps,
-    num_classes,
-    ratio,
-    channels,
-    ignore_class=255,
-    verbose=False,
-    total=None,
-    method="pca",
-    workers=1,
-    on_error="raise",
-    memory=MEMORY,
-    class_balance=0.0,
-    constant_windows=False,
-):
-    """Finds the `channels` directions in which the windows of label maps vary most.
+    label_maps: Iterable[np.ndarray],
+    num_classes: int,
+    ratio: int,
+    channels: int | float,
+    ignore_class: int | None = VOID,
+    verbose: bool = False,
+    total: int | None = None,
+    method: str = "pca",
+    workers: int = 1,
+    on_error: str = "raise",
+    memory: int = MEMORY,
+    class_balance: float = 0.0,
+    constant_windows: bool = False,
+) -> LabelProjection | LabelAutoencoder:
+    """Finds the directions in which the windows of label maps vary most.
 
-    Windows start at the top left corner; the right and bottom edges are repeated to fill the last
-    ones. A void pixel takes the label of the nearest valid pixel of the label map (straight
-    distance); windows that are void throughout do not count. Of the rules that
-    `research/projections/void_rules.py` compares this one is best for the valid pixels: zeros, the
-    background's label or the loss of all windows with void cost W the boundaries of objects, the
-    nearest pixel of the same window makes boundaries that end at the window's edge, and masked
-    least squares, which leaves void open, takes far longer for slightly less.
-
-    The result does not depend on the order of the label maps nor on `workers` and `memory`
-    (where windows go to files, up to the solver's precision, `pca.TOLERANCE`).
+    Windows start at the top left corner. The right and bottom edges are repeated to complete the
+    last windows. A void pixel takes the label of the nearest labelled pixel. Windows without any
+    label do not count. The result depends neither on the order of the label maps nor on `workers`
+    and `memory` (if windows go to files, up to a relative error of 1e-10).
 
     Args:
-        label_maps: (H, W) integer arrays, sizes mixed: an iterable, read once, or anything with
-            `len()` and `[i]` that reads them one by one, such as `keras_dup.data.LabelMaps`.
-        num_classes: C, 1 or more; class ids are 0..C-1.
+        label_maps: (H, W) integer arrays of any sizes: an iterable, read once, or a sequence with
+            `len()` and `[i]`, such as `keras_dup.data.LabelMaps`.
+        num_classes: C, 1 or more. Class ids are 0..C-1.
         ratio: r, 1 or more.
-        channels: C~, an integer, 1..r*r*(C-1) (the labels of a pixel sum to 1). With
-            `method="pca"` also a float in (0, 1], a share of the variance: as many channels as
-            explain it. 1.0 is all of it, which for large windows are thousands.
-        ignore_class: the id of void, None if there is none.
-        verbose: shows progress bars.
-        total: number of label maps, for the progress bar; None asks `len(label_maps)`.
-        method: "pca" is Eq. 3 with orthonormal rows, exact. "sgd" is Eq. 3 without that
-            constraint, by gradient descent, "autoencoder" the paper's non-linear one; both are
-            in `keras_dup.projection.autoencoder`, use Keras, and are there to be compared.
-        workers: processes that read and count; more than 1 need `label_maps` with `[i]`.
-        on_error: "raise", or "skip" to leave out label maps that cannot be read or have ids
-            outside the classes; `count_windows` tells which.
-        memory: bytes that windows may take, beyond which they go to files in `TMPDIR`.
-        class_balance: b, 0..0.5, of `method="pca"`. 0 is Eq. 3, to which a class counts by its
-            pixels: small parts of rare classes are what W leaves out. With b the squared error of
-            a class counts share ** (-2 b) times, where `share` is that of its pixels; 0.5 makes
-            all classes equal. The rows of W are the principal components of the span that is
-            found: orthonormal as ever, with a little less of the variance. A share of the variance
-            as `channels` is of the errors that count so.
-        constant_windows: True makes the first C rows, with `method="pca"`, the windows that are
-            of one class throughout, scaled to length 1, row k of class k; the others are PCA of
-            what these leave. The mean is then the share of each class, at every pixel, and W
-            rebuilds constant windows exactly, with any number of `first` rows from C on. It
-            costs some of the variance, least where the channels are many more than the classes.
+        channels: C~, an integer in 1..r*r*(C-1). With `method="pca"` also a float in (0, 1], the
+            share of the variance that the channels must explain. 1.0 can give thousands.
+        ignore_class: the id of void, or None if there is none.
+        verbose: True shows progress bars.
+        total: the number of label maps, for the progress bar. None takes `len(label_maps)`.
+        method: "pca" solves Eq. 3 with orthonormal rows, exactly. "sgd" solves Eq. 3 without that
+            constraint by gradient descent. "autoencoder" is the paper's non-linear variant. The
+            last two use Keras and exist for comparison.
+        workers: the number of processes that read and count. More than 1 need a sequence.
+        on_error: "raise", or "skip" to leave out label maps that cannot be read or have other
+            ids. `count_windows` tells which.
+        memory: the bytes that windows may take. More windows go to files in `TMPDIR`.
+        class_balance: b in 0..0.5, for `method="pca"`. The squared error of a class is multiplied
+            by share ** (-2 * b), with the class's share of the pixels. 0 is Eq. 3: small parts of
+            rare classes are lost first. 0.5 makes all classes equal.
+        constant_windows: True, for `method="pca"`, makes row k of the first C rows the window that
+            is class k at every pixel, scaled to length 1. The other rows are PCA of the rest, and
+            the mean is the share of each class, at every pixel. W then rebuilds constant windows
+            exactly, also with its `first` C rows or more, and explains a little less variance.
 
-    Returns: a `LabelProjection`; of "autoencoder" a `LabelAutoencoder`.
+    Returns: a `LabelProjection`, or a `LabelAutoencoder` for "autoencoder".
 
     Raises:
-        ValueError: an argument out of range; a label map that is not (H, W) integers or has an id
-            outside the classes (names its place in the iterable); no label map, or none with a
-            valid pixel; windows too much alike for that many channels.
+        ValueError: an argument is out of range, a label map is bad (its place is named), there is
+            no label, or the windows have too little variety for so many channels.
     """
     _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
     _check_channels(num_classes, ratio, channels, method, constant_windows)
@@ -92,20 +84,24 @@ def fit(
 
 
 def count_windows(
-    label_maps,
-    num_classes,
-    ratio,
-    ignore_class=255,
-    verbose=False,
-    total=None,
-    workers=1,
-    on_error="raise",
-    memory=MEMORY,
-):
-    """Counts distinct windows. Counts of parts of the label maps add up (`+`) to those of all.
+    label_maps: Iterable[np.ndarray],
+    num_classes: int,
+    ratio: int,
+    ignore_class: int | None = VOID,
+    verbose: bool = False,
+    total: int | None = None,
+    workers: int = 1,
+    on_error: str = "raise",
+    memory: int = MEMORY,
+) -> WindowCounts:
+    """Counts distinct windows. The counts of parts of a data set can be added with `+`.
 
-    Returns: a `keras_dup.projection.window_counts.WindowCounts`; its `skipped` says what
-        `on_error="skip"` left out. Arguments and errors as in `fit`.
+    Args: as in `fit`.
+
+    Returns: a `keras_dup.projection.window_counts.WindowCounts`. Its `skipped` says what
+        `on_error="skip"` left out.
+
+    Raises: ValueError as `fit` does.
     """
     _check_arguments(num_classes, ratio)
     counter = counting.Counter(num_classes, ratio, ignore_class, on_error)
@@ -113,18 +109,18 @@ def count_windows(
 
 
 def fit_counts(
-    counts,
-    num_classes,
-    ratio,
-    channels,
-    ignore_class=255,
-    verbose=False,
-    method="pca",
-    memory=MEMORY,
-    class_balance=0.0,
-    constant_windows=False,
-):
-    """What `fit` does with the windows that `count_windows` counted; arguments as there."""
+    counts: WindowCounts,
+    num_classes: int,
+    ratio: int,
+    channels: int | float,
+    ignore_class: int | None = VOID,
+    verbose: bool = False,
+    method: str = "pca",
+    memory: int = MEMORY,
+    class_balance: float = 0.0,
+    constant_windows: bool = False,
+) -> LabelProjection | LabelAutoencoder:
+    """Fits a projection to windows that `count_windows` counted. See `fit` for the arguments."""
     _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
     _check_channels(num_classes, ratio, channels, method, constant_windows)
     if not len(counts):
@@ -136,7 +132,9 @@ def fit_counts(
     if method != "pca":
         from keras_dup.projection import autoencoder  # Keras, which this module else does without
 
-        return autoencoder.fit(counts, num_classes, ratio, channels, ignore_class, verbose, method)
+        shape = num_classes, ratio, int(channels)
+        return autoencoder.fit(counts, *shape, ignore_class, verbose, method)
+    covariance: Covariance | Remainder
     covariance = Covariance(counts.windows, counts.counts, num_classes, ratio, memory)
     if constant_windows:
         covariance = Remainder(covariance, num_classes)

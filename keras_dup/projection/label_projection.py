@@ -9,13 +9,20 @@ a `LabelAutoencoder` has one hidden layer on either side (the paper's Sec. 3.1, 
 """
 
 import dataclasses
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from keras_dup.label_maps import VOID
+from keras_dup.projection.covariance import constant_windows
 from keras_dup.projection.windows import cut_windows
 from keras_dup.whole import writing
+
+__all__ = ["NUMBERS", "LabelAutoencoder", "LabelProjection", "nearest", "npz"]
 
 _CHUNK = 4096  # windows worked on at once, bounds the memory
 NUMBERS = ("num_classes", "ratio", "ignore_class")
@@ -24,17 +31,35 @@ NUMBERS = ("num_classes", "ratio", "ignore_class")
 class _LabelTransform:
     """What linear and non-linear have in common: label maps in and out, and files."""
 
-    @property
-    def arrays(self):
-        """{name: array} of the fields that are arrays and are there."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {k: v for k, v in fields.items() if k not in NUMBERS and v is not None}
+    matrix: np.ndarray
+    mean: np.ndarray
+    num_classes: int
+    ratio: int
+    ignore_class: int | None
+    __dataclass_fields__: dict
 
-    def compress(self, label_map):
+    @property
+    def channels(self) -> int:
+        raise NotImplementedError
+
+    def compress_windows(self, windows: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def reconstruct_windows(self, rows: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """{name: array} of the fields that are arrays and not None."""
+        names = [name for name in self.__dataclass_fields__ if name not in NUMBERS]
+        fields = {name: getattr(self, name) for name in names}
+        return {name: array for name, array in fields.items() if array is not None}
+
+    def compress(self, label_map: np.ndarray) -> np.ndarray:
         """(H, W) class ids -> (ceil(H/r), ceil(W/r), channels) float32, the paper's Y~.
 
-        Void is filled in as in `fit`; a window that is void throughout becomes zeros: the mean.
-        Raises ValueError for a label map that is not (H, W) integers of 0..C-1 and void.
+        Void is filled in as in `fit`. A window without any label becomes zeros, the mean. Raises
+        ValueError for a label map that is not (H, W) integers of 0..C-1 and void.
         """
         ids, void = cut_windows(
             label_map, self.num_classes, self.ratio, self.ignore_class, "label map"
@@ -45,7 +70,7 @@ class _LabelTransform:
         rows[throughout] = 0
         return rows.reshape(-(-np.shape(label_map)[0] // self.ratio), -1, self.channels)
 
-    def reconstruct(self, compressed):
+    def reconstruct(self, compressed: np.ndarray) -> np.ndarray:
         """(h, w, channels) -> (h*r, w*r, C) float32, the class scores v~.
 
         Raises ValueError for another number of axes or channels.
@@ -60,20 +85,24 @@ class _LabelTransform:
         scores = self.reconstruct_windows(compressed).reshape(h, w, r, r, c)
         return scores.swapaxes(1, 2).reshape(h * r, w * r, c)
 
-    def save(self, path, float16=False):
-        """Writes an .npz, whole or not at all, and returns its path; `.npz` is added if missing.
+    def save(self, path: str | os.PathLike, float16: bool = False) -> Path:
+        """Writes an .npz file, the whole file or none, and returns its path.
 
-        float16: keeps the matrix to 2^-14 and compresses it, a third of the size or less; `load`
-        makes its rows orthonormal again. For projections of method "pca".
+        Args:
+            path: `.npz` is added if it is missing.
+            float16: True rounds the matrix to 2^-14 and compresses it, to a third of the size or
+                less. `load` makes its rows orthonormal again. For projections of method "pca".
         """
         path = npz(path)
         numbers = {name: getattr(self, name) for name in NUMBERS}
         numbers["ignore_class"] = [] if self.ignore_class is None else [self.ignore_class]
-        arrays, save = self.arrays, np.savez
+        arrays: dict[str, Any] = self.arrays
+        save: Callable = np.savez
         if float16:
             # Most entries are near zero; on a grid they are zero, which compresses well.
-            matrix = (np.round(self.matrix * 2**14) / 2**14).astype(np.float16)
-            arrays, save = {**arrays, "matrix": matrix}, np.savez_compressed
+            grid = np.round(self.matrix * 2**14) / 2**14
+            arrays = {**arrays, "matrix": np.asarray(grid, np.float16)}
+            save = np.savez_compressed
         with writing(path) as temporary:
             save(temporary, **arrays, **numbers)
         return path
@@ -117,7 +146,7 @@ class LabelProjection(_LabelTransform):
     explained_variance_ratio: np.ndarray
     num_classes: int
     ratio: int
-    ignore_class: int | None = 255
+    ignore_class: int | None = VOID
     compression: np.ndarray | None = None
 
     def __post_init__(self):
@@ -128,28 +157,28 @@ class LabelProjection(_LabelTransform):
         self._check_shapes(**expected)
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         return len(self.matrix)
 
     @property
-    def p(self):
+    def p(self) -> np.ndarray:
         """P, (channels, r*r*C): `matrix`, or `compression` where there is one."""
         return self.matrix if self.compression is None else self.compression
 
     @property
-    def class_shares(self):
-        """(C,), each class's share of the pixels, void filled in, that W was fitted to."""
+    def class_shares(self) -> np.ndarray:
+        """(C,), the share of each class in the pixels that W was fitted to, void filled in."""
         return self.mean.reshape(-1, self.num_classes).mean(0)
 
     @property
-    def class_ramps(self):
+    def class_ramps(self) -> np.ndarray:
         """(C,), 0..1: how much W holds of scores of a class that rise linearly over a window.
 
-        Such are what bilinear interpolation adds to constant scores. Where it is near 0 W cannot
-        interpolate the class, whatever the convolution before it gives; classes that are rare, or
-        always fill little of a window, come to it first. The mean of ramps along rows and columns,
-        as shares of their squared norm, less that of the mean over the classes that occur, which
-        no softmax sees. 1 at ratio 1, where there is nothing to interpolate.
+        Bilinear interpolation adds such ramps to constant scores. Near 0, W cannot interpolate the
+        class, whatever the convolution before it gives. This happens first to classes that are
+        rare or always fill a small part of a window. The value is the share of the squared norm
+        of a ramp, mean of rows and columns, less the mean over the classes that occur, which a
+        softmax ignores. It is 1 at ratio 1, where there is nothing to interpolate.
         """
         if self.ratio == 1:
             return np.ones(self.num_classes)
@@ -159,21 +188,61 @@ class LabelProjection(_LabelTransform):
         basis = np.linalg.qr(self.matrix.T)[0].T  # of "sgd" the rows are not orthonormal
         basis = basis.reshape(len(basis), -1, self.num_classes)
         held = np.einsum("cpk,dp->dck", basis, ramps)
-        present = max(2, np.count_nonzero(self.class_shares))
+        present = max(2, int(np.count_nonzero(self.class_shares)))
         return (held**2).sum(1).mean(0) / (1 - 1 / present)
 
-    def first(self, channels):
-        """The projection of the first rows alone, which of method "pca" is that of so many."""
-        names = ("matrix", "explained_variance_ratio", "compression")
-        rows = {name: self.arrays[name][:channels] for name in names if name in self.arrays}
-        return dataclasses.replace(self, **rows)
+    def first(self, channels: int) -> "LabelProjection":
+        """Returns the projection of the first rows. With method "pca", `fit` gives the same."""
+        return dataclasses.replace(
+            self,
+            matrix=self.matrix[:channels],
+            explained_variance_ratio=self.explained_variance_ratio[:channels],
+            compression=None if self.compression is None else self.compression[:channels],
+        )
 
-    def compress_windows(self, windows):
+    def with_constant_windows(self, channels: int | None = None) -> "LabelProjection":
+        """Returns a projection whose first C rows are the constant windows, as `fit` can make it.
+
+        The other rows are the principal components of what the rows of this one know beyond
+        constant windows. The more rows this one has, the closer is the result to
+        `fit(..., constant_windows=True)`. Its shares of the variance are those that these rows
+        know.
+
+        Args:
+            channels: the number of rows of the result, C or more. None keeps the number.
+
+        Raises:
+            ValueError: fewer channels than classes, or more than these rows know.
+        """
+        if self.compression is not None or not np.isfinite(self.explained_variance_ratio).all():
+            raise ValueError('this projection is not of method "pca"')
+        count, c = self.channels if channels is None else channels, self.num_classes
+        mean = self.mean.astype(np.float64)
+        constant = constant_windows(c, len(mean))
+        centre = mean @ constant.T @ constant
+        variance = self.ratio**2 - mean @ mean  # of one-hot windows
+        rows = self.matrix * np.sqrt(self.explained_variance_ratio * variance)[:, None]
+        rows = np.concatenate([rows, [mean - centre]])
+        rest = rows - rows @ constant.T @ constant
+        _, sizes, vectors = np.linalg.svd(rest, full_matrices=False)
+        known = c + int((sizes**2 > 1e-12 * variance).sum())
+        if not c <= count <= known:
+            raise ValueError(f"channels is {count}; {c} (the classes) to {known} are expected")
+        matrix = np.concatenate([constant, vectors[: count - c]])
+        explained = ((rows @ matrix.T) ** 2).sum(0) / (variance + ((mean - centre) ** 2).sum())
+        return dataclasses.replace(
+            self,
+            matrix=matrix.astype(np.float32),
+            mean=centre.astype(np.float32),
+            explained_variance_ratio=explained,
+        )
+
+    def compress_windows(self, windows: np.ndarray) -> np.ndarray:
         """(n, r*r) class ids without void -> (n, channels) float32."""
         # One-hot windows times P^T without the zeros: the sum of P's columns that the labels pick.
         return self._one_hot(windows) @ self.p.T - self.p @ self.mean
 
-    def reconstruct_windows(self, rows):
+    def reconstruct_windows(self, rows: np.ndarray) -> np.ndarray:
         """(..., channels) -> (..., r*r*C) float32 class scores."""
         return rows @ self.matrix + self.mean
 
@@ -204,7 +273,7 @@ class LabelAutoencoder(_LabelTransform):
     code_bias: np.ndarray
     num_classes: int
     ratio: int
-    ignore_class: int | None = 255
+    ignore_class: int | None = VOID
 
     def __post_init__(self):
         size = self.ratio**2 * self.num_classes
@@ -220,30 +289,28 @@ class LabelAutoencoder(_LabelTransform):
         )
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         return len(self.hidden_kernel)
 
-    def compress_windows(self, windows):
+    def compress_windows(self, windows: np.ndarray) -> np.ndarray:
         """(n, r*r) class ids without void -> (n, channels) float32."""
         shift = self.encoder_bias - self.mean @ self.encoder_kernel
         hidden = np.maximum(self._one_hot(windows) @ self.encoder_kernel + shift, 0)
         return hidden @ self.code_kernel + self.code_bias
 
-    def reconstruct_windows(self, rows):
+    def reconstruct_windows(self, rows: np.ndarray) -> np.ndarray:
         """(..., channels) -> (..., r*r*C) float32 class scores."""
         hidden = np.maximum(rows @ self.hidden_kernel + self.hidden_bias, 0)
         return hidden @ self.matrix + self.mean
 
 
-def nearest(num_classes, ratio, ignore_class=255):
-    """The projection onto windows of one class: DUpsampling is nearest-neighbour upsampling then.
+def nearest(num_classes: int, ratio: int, ignore_class: int | None = VOID) -> LabelProjection:
+    """Returns the projection with which DUpsampling is nearest-neighbour upsampling.
 
-    No label map is asked, so `explained_variance_ratio` is NaN and the mean zero. To compare with:
-    it is what the rows of a fitted W add borders to.
-
-    Returns: a `LabelProjection` of num_classes orthonormal rows.
+    Its num_classes orthonormal rows are the constant windows, for comparison with a fitted W. It
+    needs no label maps: `explained_variance_ratio` is NaN and the mean is zero.
     """
-    matrix = np.tile(np.eye(num_classes, dtype=np.float32) / ratio, ratio**2)
+    matrix = constant_windows(num_classes, ratio**2 * num_classes).astype(np.float32)
     mean, shares = np.zeros(matrix.shape[1], np.float32), np.full(num_classes, np.nan)
     return LabelProjection(matrix, mean, shares, num_classes, ratio, ignore_class)
 
@@ -256,6 +323,7 @@ def _chunks(array, size=_CHUNK):
     return (array[i : i + size] for i in range(0, len(array), size))
 
 
-def npz(path):
+def npz(path: str | os.PathLike) -> Path:
+    """The path of a projection: `.npz` is added if it is missing."""
     path = Path(path)
     return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")

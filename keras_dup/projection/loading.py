@@ -7,15 +7,22 @@ import numpy as np
 
 from keras_dup.projection.label_projection import NUMBERS, LabelAutoencoder, LabelProjection, npz
 
+__all__ = ["load"]
+
 _MOST = 2**30  # bytes of all arrays
 
 
 def load(path: str | os.PathLike) -> LabelProjection | LabelAutoencoder:
-    """Reads what `save` wrote; `.npz` is added to the path if missing.
+    """Reads a projection that `save` wrote.
 
-    Returns: a `LabelProjection` or a `LabelAutoencoder`; arrays kept as float16 become float32.
+    Args:
+        path: `.npz` is added if it is missing.
 
-    Raises ValueError if the file is damaged or something else, FileNotFoundError if it is missing.
+    Returns: a `LabelProjection` or a `LabelAutoencoder`. Arrays saved as float16 become float32.
+
+    Raises:
+        ValueError: the file is damaged or holds something else.
+        FileNotFoundError: there is no such file.
     """
     path = npz(path)
     if path.exists() and not path.is_file():

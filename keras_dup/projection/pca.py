@@ -18,6 +18,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+__all__ = ["TOLERANCE", "principal", "within"]
+
 TOLERANCE = 1e-10
 
 

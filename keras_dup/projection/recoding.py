@@ -4,6 +4,8 @@ import numpy as np
 
 from keras_dup.projection.label_projection import LabelProjection
 
+__all__ = ["recode"]
+
 
 def recode(source: LabelProjection, target: LabelProjection) -> tuple[np.ndarray, np.ndarray]:
     """The map from a code of `source` to the codes of `target` in the same window.

@@ -1,32 +1,41 @@
 """How much of label maps survives a projection: IoU of what is rebuilt against what was there.
 
-This needs no network and bounds what one can reach with that projection (the idea of the paper's
+This needs no network. It bounds what a network can reach with that projection (the paper's
 Table 1).
 """
 
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from keras_dup.label_maps import ious as ious_of_classes
 from keras_dup.projection import counting
-from keras_dup.projection.window_counts import MEMORY
+from keras_dup.projection.label_projection import LabelAutoencoder, LabelProjection
+from keras_dup.projection.window_counts import MEMORY, WindowCounts
+
+__all__ = ["count_with_void", "ious", "ious_by_channels", "reconstruction_miou"]
 
 _CHUNK = 512  # windows rebuilt at once: their class scores stay in the cache
 
 
-def reconstruction_miou(projection, label_maps, verbose=False, total=None, **reading):
-    """Mean IoU of argmax(reconstruct(compress(y))) against y, all label maps together.
+def reconstruction_miou(
+    projection: LabelProjection | LabelAutoencoder,
+    label_maps: Iterable[np.ndarray],
+    verbose: bool = False,
+    total: int | None = None,
+    **reading: Any,
+) -> float:
+    """Returns the mean IoU, 0..1, of argmax(reconstruct(compress(y))) against label maps y.
 
-    Void pixels are left out; the mean is over the classes that occur in the label maps.
+    Void pixels are left out. The mean is over the classes that occur in the label maps.
 
     Args:
         projection: a `LabelProjection`.
         label_maps, verbose, total: as in `keras_dup.projection.fit`.
         reading: `workers`, `on_error` and `memory` as in `keras_dup.projection.fit`.
-
-    Returns: a float, 0..1.
 
     Raises: ValueError as `fit` does for the label maps.
     """
@@ -36,14 +45,14 @@ def reconstruction_miou(projection, label_maps, verbose=False, total=None, **rea
 
 
 def count_with_void(
-    projection,
-    label_maps,
-    verbose=False,
-    total=None,
-    workers=1,
-    on_error="raise",
-    memory=MEMORY,
-):
+    projection: LabelProjection | LabelAutoencoder,
+    label_maps: Iterable[np.ndarray],
+    verbose: bool = False,
+    total: int | None = None,
+    workers: int = 1,
+    on_error: str = "raise",
+    memory: int = MEMORY,
+) -> WindowCounts:
     """`WindowCounts` of label maps with void kept apart, for `ious_by_channels`."""
     counter = counting.Counter(
         projection.num_classes, projection.ratio, projection.ignore_class, on_error, with_void=True
@@ -51,7 +60,12 @@ def count_with_void(
     return counting.count(label_maps, counter, verbose, total, workers, memory)
 
 
-def ious_by_channels(projection, counts, channels, verbose=False):
+def ious_by_channels(
+    projection: LabelProjection | LabelAutoencoder,
+    counts: WindowCounts,
+    channels: Sequence[int],
+    verbose: bool = False,
+) -> np.ndarray:
     """IoU of each class when only the first rows of a projection are used.
 
     Args:
@@ -91,7 +105,7 @@ def _rebuilt(projection, ids, channels):
         yield scores.reshape(shape).argmax(-1)
 
 
-def ious(confusion):
+def ious(confusion: np.ndarray) -> np.ndarray:
     """(..., C, C) counts, true class by predicted class -> (..., C) IoU, nan where none is true."""
     if not confusion.any():
         raise ValueError("every pixel of every label map is void")

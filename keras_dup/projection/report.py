@@ -1,15 +1,23 @@
 """Is this ratio good enough for these labels? What W rebuilds, beside plain resampling."""
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_dup.projection import figures
+from keras_dup.projection.label_projection import LabelProjection
 from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
 from keras_dup.projection.resampling import METHODS, resampling_ious
 
+__all__ = ["Report", "flat_classes", "measure"]
 
-def measure(projection, label_maps, **options):
+
+def measure(
+    projection: LabelProjection, label_maps: Sequence[np.ndarray], **options: Any
+) -> "Report":
     """Measures reconstruction against channels and resampling, class by class.
 
     Args:
@@ -38,8 +46,10 @@ def measure(projection, label_maps, **options):
     )
 
 
-def flat_classes(projection, class_names=None):
-    """A line on the classes whose scores W can hardly interpolate; None where there are none.
+def flat_classes(
+    projection: LabelProjection, class_names: Sequence[str] | None = None
+) -> str | None:
+    """Returns a line about the classes that W can hardly interpolate; None if there are none.
 
     These are the classes of which `projection.class_ramps` is under a half.
     """
@@ -68,17 +78,17 @@ class Report:
     ratio: int
     label_maps: int
     variance: np.ndarray
-    channels: list
+    channels: list[int]
     ious: np.ndarray
-    resampled: dict
+    resampled: dict[str, np.ndarray]
 
     @property
-    def miou(self):
+    def miou(self) -> float:
         """With all channels, 0..1."""
         return float(np.nanmean(self.ious[-1]))
 
-    def table(self, class_names=None):
-        """Variance and mIoU in percent, a line for each number of channels, as text."""
+    def table(self, class_names: Sequence[str] | None = None) -> str:
+        """Returns variance and mIoU in percent, one line per number of channels."""
         names = class_names or range(self.ious.shape[1])
         explained = self.variance.cumsum()
         lines = [f"{'channels':>9}{'variance':>11}{'mIoU':>10}{'worst class':>18}"]
@@ -88,7 +98,7 @@ class Report:
             lines.append(f"{name:>9}{'':>11}{_scores(ious, names)}")
         return "\n".join(lines)
 
-    def draw(self, path, class_names=None):
+    def draw(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> None:
         """Writes the picture, a PNG, by Matplotlib (extra `train`; ImportError without it)."""
         title = f"{self.label_maps} label maps, rebuilt at ratio {self.ratio}"
         figures.reconstruction(

@@ -1,32 +1,36 @@
-"""What is left of label maps that are brought down r times and up again without a projection.
+"""What is left of label maps that are reduced r times and enlarged again without a projection.
 
     nearest     every pixel of a window takes the label of the window's centre
     bilinear    the shares of the classes in each window stand at its centre; between the centres
                 they are interpolated, and the largest decides
 
-the yardsticks beside the reconstruction mIoU of a projection of the same ratio.
+Compare with the reconstruction mIoU of a projection of the same ratio.
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
+from keras_dup.label_maps import VOID
 from keras_dup.projection import counting
 from keras_dup.projection.reconstruction import ious
+
+__all__ = ["METHODS", "resampling_ious"]
 
 METHODS = ("nearest", "bilinear")
 
 
 def resampling_ious(
-    label_maps,
-    num_classes,
-    ratio,
-    ignore_class=255,
-    verbose=False,
-    total=None,
-    workers=1,
-    on_error="raise",
-):
+    label_maps: Iterable[np.ndarray],
+    num_classes: int,
+    ratio: int,
+    ignore_class: int | None = VOID,
+    verbose: bool = False,
+    total: int | None = None,
+    workers: int = 1,
+    on_error: str = "raise",
+) -> np.ndarray:
     """IoU of each class after resampling; void is filled in, then left out of the measurement.
 
     Arguments and errors as in `keras_dup.projection.fit`.

@@ -6,9 +6,12 @@ windows stand sorted by their bytes.
 
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+
+__all__ = ["MEMORY", "Tally", "WindowCounts", "counted", "keys", "merged"]
 
 MEMORY = 4 * 2**30
 """Bytes that windows may take before they go to files, working copies included."""
@@ -28,14 +31,20 @@ class WindowCounts:
     `len()` is n.
     """
 
-    def __init__(self, windows, counts, label_maps=0, skipped=()):
+    def __init__(
+        self,
+        windows: np.ndarray,
+        counts: np.ndarray,
+        label_maps: int = 0,
+        skipped: Iterable[str] = (),
+    ) -> None:
         self.windows, self.counts = windows, counts
         self.label_maps, self.skipped = label_maps, tuple(skipped)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.windows)
 
-    def __add__(self, other):
+    def __add__(self, other: "WindowCounts") -> "WindowCounts":
         if not isinstance(other, WindowCounts):
             return NotImplemented
         return merged([self, other])

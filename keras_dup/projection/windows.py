@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+__all__ = ["cut_windows", "id_type", "several_and_single"]
+
 
 def cut_windows(label_map, num_classes, ratio, ignore_class, name):
     """(H, W) class ids -> (n, r*r) class ids, void filled in, and (n, r*r) where it was void.

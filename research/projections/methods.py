@@ -25,11 +25,14 @@ CHUNK = 512
 
 def added(counts, num_classes, ratio, channels):
     plain = projection.fit_counts(counts, num_classes, ratio, channels)
-    return projection.with_constant_windows(plain)
+    return plain.with_constant_windows()
 
 
 METHODS = {
-    **{method: partial(projection.fit_counts, method=method) for method in projection.METHODS},
+    **{
+        method: partial(projection.fit_counts, method=method)
+        for method in ("pca", "sgd", "autoencoder")
+    },
     "constant": partial(projection.fit_counts, constant_windows=True),
     "constant, added": added,
 }

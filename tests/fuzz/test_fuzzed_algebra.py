@@ -10,6 +10,7 @@ from mutations import watched
 from keras_dup import projection
 from keras_dup.losses import PixelCrossentropy
 
+FEWER = settings(max_examples=max(40, settings.default.max_examples // 10))  # they take longer
 ROUNDED = 2e-5  # sums of up to 2 * 100 float32 products below 1
 
 
@@ -27,6 +28,7 @@ def label_maps(draw, void=False):
     return maps, num_classes, ratio
 
 
+@FEWER
 @given(given_maps=label_maps(), share=st.floats(0, 1))
 def test_fit_finds_what_a_dense_eigendecomposition_does(given_maps, share):
     maps, num_classes, ratio = given_maps
@@ -43,6 +45,7 @@ def test_fit_finds_what_a_dense_eigendecomposition_does(given_maps, share):
     np.testing.assert_allclose(found.mean, mean, atol=ROUNDED)
 
 
+@FEWER
 @given(given_maps=label_maps(void=True), constant_windows=st.booleans())
 def test_all_of_the_variance_rebuilds_every_label(given_maps, constant_windows):
     maps, num_classes, ratio = given_maps
@@ -57,6 +60,7 @@ def test_all_of_the_variance_rebuilds_every_label(given_maps, constant_windows):
         np.testing.assert_allclose(rebuilt[valid], np.eye(num_classes)[ids[valid]], atol=1e-3)
 
 
+@FEWER
 @given(given_maps=label_maps(), share=st.floats(1e-3, 1))
 def test_compress_and_reconstruct_are_their_formulas(given_maps, share):
     maps, num_classes, ratio = given_maps

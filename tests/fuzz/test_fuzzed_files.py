@@ -177,7 +177,7 @@ def model_file(folder):
     return (folder / "network.keras").read_bytes()
 
 
-@settings(max_examples=max(20, settings.default.max_examples // 10))  # a whole one takes 20 ms
+@settings(max_examples=max(20, settings.default.max_examples // 10))  # each takes 20 ms
 @given(data=st.data())
 def test_model_files(folder, model_file, data):
     check(models.load, folder / "mutated.keras", data.draw(mutated([model_file])))

@@ -116,3 +116,8 @@ def test_build_takes_an_auto_encoder_saves_it_and_counts_its_multiply_adds(encod
     expected = windows * CHANNELS * hidden + 40 * 48 * CLASSES * (hidden + 1)
     counted = flops.count(model, (40, 48))["decoder"] - 256 * CHANNELS * windows
     assert counted == expected
+
+
+def test_a_layer_without_a_projection_needs_its_hidden_units():
+    with pytest.raises(ValueError, match="hidden_units is None; without a projection"):
+        autoencoder.AutoencoderUpsampling(CLASSES, RATIO)

@@ -129,19 +129,21 @@ def test_balanced_classes_keep_the_constant_windows(label_maps):
 
 def test_from_all_rows_without_they_are_those_of_a_fit_with(label_maps, fitted):
     plain = projection.fit(label_maps, CLASSES, RATIO, 1.0)
-    found = projection.with_constant_windows(plain, CHANNELS)
+    found = plain.with_constant_windows(CHANNELS)
     shares = fitted.explained_variance_ratio
     np.testing.assert_allclose(found.explained_variance_ratio, shares, atol=1e-6)
     np.testing.assert_allclose(found.mean, fitted.mean, atol=1e-6)
     matrix, wanted = found.matrix.astype(float), fitted.matrix.astype(float)
     np.testing.assert_allclose(matrix.T @ matrix, wanted.T @ wanted, atol=1e-4)
-    few = projection.with_constant_windows(plain.first(CHANNELS))
+    few = plain.first(CHANNELS).with_constant_windows()
     np.testing.assert_array_equal(few.matrix[:CLASSES], constants().astype(np.float32))
     assert few.channels == CHANNELS
     np.testing.assert_allclose(few.matrix @ few.matrix.T, np.eye(CHANNELS), atol=1e-6)
     assert 0.9 * shares.sum() < few.explained_variance_ratio.sum() <= shares.sum() + 1e-6
     with pytest.raises(ValueError, match=r"channels is 4; 5 .* to 18 are expected"):
-        projection.with_constant_windows(plain.first(CHANNELS), 4)
+        plain.first(CHANNELS).with_constant_windows(4)
+    with pytest.raises(ValueError, match="is not of method"):
+        projection.nearest(CLASSES, RATIO).with_constant_windows()
 
 
 @pytest.mark.parametrize("label_map", [np.arange(5)[None], np.arange(5)[:, None] // 3])
