@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_dup.cli import options
 
-# rates and steps of the network that the package has, with images of its size
+# `Recipe` has the paper's; these are for one CPU, some hundred images and ImageNet weights
 _DEFAULTS = {
     "backbone": "efficientnet_lite0",
     "batch_size": 8,
@@ -21,7 +21,7 @@ _FILES = (
     *("classes.txt", "recipe.json", "runs.json", "split.json", "log.csv", "report.json"),
     *("curves.png", "predictions.png", "projection.npz", "best.keras", "model.keras"),
 )
-# where one of these is given, the start is the paper's
+# where one of these is given, the decoder starts as the paper's
 _OF_ANOTHER_START = {
     "network",
     "projection",
@@ -45,10 +45,12 @@ def add(commands):
     train.add_argument("--masks", help="folder of their masks, PNG, one class id per pixel")
     train.add_argument("--num-classes", type=int)
     options.add_ids(train)
-    train.add_argument("--names", help="text file with the names to train on; all by default")
+    train.add_argument("--names", help="text file with the names to train on; by default the rest")
     train.add_argument("--val-images", help="folder of images to validate on")
     train.add_argument("--val-masks", help="folder of their masks")
-    train.add_argument("--val-names", help="text file with the names to validate on")
+    train.add_argument(
+        "--val-names", help="text file with the names to validate on; by default every tenth"
+    )
     train.add_argument("--class-names", help="text file with one name per line")
     train.add_argument("--data-set", help="a published data set, see keras_dup.data.load")
     train.add_argument("--data-dir", help="where --data-set lies or is prepared")
@@ -76,7 +78,8 @@ def _run(arguments):
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
     given = {text.partition("=")[0] for text in arguments.overrides}
-    training.train_or_exit(_completed(recipe, given), arguments.output)
+    recipe = _completed(recipe, given, arguments.output)
+    training.train_or_exit(recipe, arguments.output)
 
 
 def _recipe(arguments):
@@ -109,7 +112,7 @@ def _recipe(arguments):
     )
 
 
-def _completed(recipe, given):
+def _completed(recipe, given, output):
     """The recipe with what depends on the backbone and on the images, where it is not given."""
     import dataclasses
 
@@ -126,7 +129,7 @@ def _completed(recipe, given):
         known |= {"interpolated_scores": True, "temperature": 1 / recipe.window_ratio}
         known["train_temperature"] = False
     if "crop_size" not in given:
-        train_data, _ = datasets(recipe)
+        train_data, _ = datasets(recipe, output)
         known["crop_size"] = _crop_size(train_data)
     return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
 

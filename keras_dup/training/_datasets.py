@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_dup.training._recipe import Recipe
+from keras_dup.training._recipe_files import load_json
 
 if TYPE_CHECKING:
     from keras_dup.data import Dataset
@@ -19,8 +20,8 @@ def datasets(recipe: Recipe, run: str | os.PathLike | None = None) -> tuple["Dat
 
     Args:
         recipe: the recipe.
-        run: the folder of a run of this recipe: its own split into training and validation images
-            is returned, whatever was added to their folder since.
+        run: the folder of a run of this recipe. Once it has begun, its own split into training and
+            validation images is returned, whatever was added to their folder since.
 
     Raises:
         FileNotFoundError: a file or folder that is not there.
@@ -60,11 +61,11 @@ def named(text: str) -> Callable[..., Any]:
 
 
 def kept_names(run: str | os.PathLike) -> list[list[str]] | None:
-    """The names that a run trains and validates on; None before it chose them."""
-    from keras_dup.training._recipe_files import load_json
+    """The names that a run of folders trains and validates on; None before it has begun."""
+    from keras_dup.training._folder import has_begun
 
     path = pathlib.Path(run) / "split.json"
-    if not path.exists():
+    if not (has_begun(pathlib.Path(run)) and path.exists()):
         return None
     split = load_json(path)
     return [list(split[side]["files"]) for side in ("train", "val")]

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from keras_dup import inference
 THREADS = 8  # that may call a predictor at once on JAX
 
 
-def predictor(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(network: keras.Model) -> Callable[[np.ndarray], Any]:
     """Returns a function of an image (H, W, 3) that returns class ids (H, W).
 
     On JAX several threads may call it at once, and it has the weights that the network has now.

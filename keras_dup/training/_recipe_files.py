@@ -43,8 +43,12 @@ def read_json(path: str | os.PathLike) -> Recipe:
     """Reads the recipe.json of a run; fields that it lacks have their defaults."""
     fields = load_json(path)
     try:
-        return Recipe(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-    except TypeError as error:
+        known: dict[str, typing.Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return Recipe(**known)
+    except (TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: not the recipe.json of a run of this version ({error})"
         ) from error

@@ -85,9 +85,8 @@ def train_or_exit(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] |
 
 
 def _train(recipe, output, strategy):
-    run = None if not _folder.has_begun(output) else output
-    train_data, val_data = datasets(recipe, run)
-    if run is None:
+    train_data, val_data = datasets(recipe, output)
+    if not _folder.has_begun(output):
         _check_files(recipe, train_data, val_data)
     if _distribution.is_chief():
         _folder.keep_recipe(recipe, output)

@@ -51,7 +51,7 @@ def training_copy(
     clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
     clone.set_weights(model.get_weights())
     pairs = list(zip(model.weights, clone.weights, strict=True))
-    head = (clone.get_layer("dupsampling"), clone.layers[-1]) if packed else ()
+    head: tuple = (clone.get_layer("dupsampling"), clone.layers[-1]) if packed else ()
     outputs = [head[0].input if packed else clone.output]
     if recipe.auxiliary_weight:
         outputs.append(_auxiliary(clone, recipe))

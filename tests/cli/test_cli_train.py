@@ -46,8 +46,12 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     assert (run / "projection.npz").exists()
     cli.main(["predict", str(run / "best.keras"), folders[1], "-o", str(tmp_path / "out")])
     assert len(list((tmp_path / "out").glob("*_overlay.png"))) == 12
+    for part, name in (("images", "000.jpg"), ("masks", "000.png")):  # an image of another size
+        example = Image.open(next((tmp_path / part).iterdir())).resize((90, 90), Image.NEAREST)
+        example.save(tmp_path / part / name)
     cli.main(["train", *folders, "-o", str(run), *steps])
     assert "resumed from" in capsys.readouterr().out
+    assert len(json.loads((run / "split.json").read_text())["val"]["files"]) == 2
 
 
 def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, capsys):

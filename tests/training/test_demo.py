@@ -1,12 +1,9 @@
 """The demo, shortened."""
 
-import pytest
-
 from training import demo
 
 
-@pytest.mark.slow
-def test_the_demo_compares_exports_and_draws(tmp_path, capsys):
+def test_the_demo_compares_exports_and_draws(quick, tmp_path, capsys):
     steps = ["steps=2", "steps_per_epoch=1", "batch_size=4", "devices=cpu:0"]
     pictures = ["train_count=8", "val_count=4", "crop_size=48,48"]
     demo.main([*steps, *pictures, "channels=8", "--output", str(tmp_path)])

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -125,3 +127,42 @@ def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypat
     with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):
         training.train(TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_command_ends_with_a_status_that_a_scheduler_understands(quick, tmp_path):
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+
+        def stop(self, batch, logs=None, number=number):
+            os.kill(os.getpid(), number)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as error:
+            patch.setattr(_checkpoint.Checkpoint, "on_train_batch_begin", stop)
+            training.train_or_exit(TINY, tmp_path)
+        assert error.value.code == status
+
+
+def test_a_rate_that_is_too_high_is_one_line(quick, tmp_path):
+    recipe = dataclasses.replace(TINY, learning_rate=1e30)
+    with pytest.raises(SystemExit, match=r"train: loss is NaN at step .*lower") as error:
+        training.train_or_exit(recipe, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_of_a_folder_fits_w_on_all_cores(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(_run, "_MAPS_PER_WORKER", 2)
+    monkeypatch.setattr(_run.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(_run.projection, "fit", lambda *_, workers, **__: found.append(workers))
+    for count in (1, 5, 100):
+        dataset = data.Folder.__new__(data.Folder)
+        dataset.image_files = [None] * count
+        with pytest.raises(AttributeError):  # there is no W
+            _run._fit_projection(TINY, dataset, tmp_path / "w.npz")
+    assert found == [1, 2, 3]
+
+
+def test_a_recipe_needs_no_tensorflow():
+    code = "import sys; from keras_dup.training import Recipe, load_recipe, override; "
+    code += "override(Recipe('a', 2), ['steps=3']); assert 'tensorflow' not in sys.modules"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
