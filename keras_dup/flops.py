@@ -16,7 +16,7 @@ from keras import layers
 from keras_dup import _keras_private
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 
-__all__ = ["count", "count_multi_scale", "table"]
+__all__ = ["count"]
 
 _ELEMENTWISE = (
     layers.Activation,

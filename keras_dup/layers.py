@@ -299,6 +299,9 @@ class Crop(keras.layers.Layer):
     Input: [(B, H', W', C), (B, H, W, any)] with H' >= H, W' >= W.  Output: (B, H, W, C).
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def call(self, inputs):
         x, like = inputs
         return _upper_left(x, *ops.shape(like)[1:3])
