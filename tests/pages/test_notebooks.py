@@ -7,6 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import keras_dup
 from training.notebooks import run as run_notebooks
 
 NOTEBOOKS = sorted(run_notebooks.FOLDER.glob("*.ipynb"))
@@ -37,6 +38,15 @@ def test_the_stored_outputs_are_small_in_order_and_clean(path):
     nbformat.validate(notebook)
     check(notebook)
     assert all(re.fullmatch(r"[a-z_]+", cell.id) for cell in notebook.cells)  # stay in a diff
+
+
+@each_notebook
+def test_a_notebook_takes_public_names_alone(path):
+    code = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
+    imported = re.findall(r"^(?:from|import) (keras_dup\S*)(?: import (.*))?", code, re.M)
+    assert imported
+    for module, names in imported:
+        assert module == "keras_dup" and set(names.split(", ")) <= set(keras_dup.__all__)
 
 
 @pytest.mark.slow
