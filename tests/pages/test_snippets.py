@@ -123,6 +123,15 @@ def test_the_files_that_a_page_names_exist(page):
             assert (ROOT / link).exists(), link
 
 
+def test_every_picture_of_the_documentation_has_its_source_and_licence():
+    card = (ROOT / "docs/images/README.md").read_text()
+    endings = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".svg"}
+    found = [path for path in (ROOT / "docs").rglob("*") if path.suffix.lower() in endings]
+    assert len(found) >= 3
+    for path in found:
+        assert f"| `{path.name}` |" in card, path
+
+
 def test_the_readme_is_short():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 180 and len(text.encode()) <= 10_000
