@@ -1,7 +1,6 @@
-"""The picture of the README, the tables: `python -m research.benchmarks.figure`.
+"""Draws results/speed.png and prints the tables: `python -m research.benchmarks.figure`.
 
-Reads from results/ what speed.py, training_peers.py and training_step.py wrote, draws
-results/speed.png and prints the tables.
+Reads from results/ what `speed`, `training_peers` and `training_step` wrote.
 """
 
 import json

@@ -9,9 +9,9 @@ Not run on a GPU yet: only on a CPU at a small size (--size 65 65 --batch 1 --ru
 inference: image batch -> label map (B, H, W), 21 classes, `export.fold(dtype="bfloat16")`.
 training: a step of a recipe in mixed_bfloat16: forward, backward, SGD with momentum.
 head: features (B, H/16, W/16, 64) in bfloat16 -> label map, in float32, as `fold` leaves it, or in
-mixed_bfloat16. "rate" is its multiply-adds a second, as a share of those of a product of two
-bfloat16 matrices; "bandwidth" its bytes a second (features, W, mean and ids, each once), as a share
-of those of adding 1 to a large array.
+mixed_bfloat16. "rate" is its multiply-adds per second, as a share of those of a product of two
+bfloat16 matrices; "bandwidth" its bytes per second (features, W, mean and ids, each once), as a
+share of those of adding 1 to a large array.
 torchvision: its deeplabv3_resnet50, stride 8, in a process of its own: torch.compile,
 channels_last, bfloat16 by autocast. Left out where torch or torchvision is missing.
 

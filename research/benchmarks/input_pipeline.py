@@ -1,11 +1,11 @@
 """Pictures per second into training: `python -m research.benchmarks.input_pipeline`.
 
 Ours (`keras_dup.data.train_batches`) beside keras-cv 0.9 (extra `peers`): `JitteredResize` (scale,
-crop, pad) and `RandomFlip`, mapped over pictures and over batches padded to one size, on what
+crop, pad) and `RandomFlip`, mapped over images and over batches padded to one size, on what
 `tf.io` decodes. (Its ragged batches take no masks of different sizes.) Both read the same JPEGs and
 grey PNGs; keras-cv fills label maps with 0, as it cannot with 255. "decoded" leaves the files out:
-pictures come from memory. Every round measures each way once, for some seconds, in turn; medians
-over the rounds, and the ratio of ours to the faster of the others. "a core" is pictures per second
+images come from memory. Every round measures each way once, for some seconds, in turn; medians
+over the rounds, and the ratio of ours to the faster of the others. "a core" is images per second
 of CPU time of the process, which other processes on the machine disturb least.
 
 --data FOLDER ... holds images/ and masks/; without it, camvid/train and voc_animals in
@@ -29,7 +29,7 @@ from research.benchmarks.machine import machine, printed_by
 CROPS = ((240, 320), (257, 257), (513, 513))
 BATCH, PICTURES, ROUNDS, SECONDS = 8, 100, 5, 1.0
 SCALES = (0.5, 2.0)
-WAYS = ("ours", "keras-cv by picture", "keras-cv by batch")
+WAYS = ("ours", "keras-cv by image", "keras-cv by batch")
 
 
 def main():
@@ -57,7 +57,7 @@ def parse():
 
 
 def table(rows):
-    head = f"{'pictures per second':44}" + "".join(f"{way:>22}" for way in WAYS) + "  ratio"
+    head = f"{'images per second':44}" + "".join(f"{way:>22}" for way in WAYS) + "  ratio"
     lines = [head]
     for row in rows:
         name = f"{row['data']} {row['crop']} {row['from']}, {row['cores']} core(s), {row['clock']}"
@@ -86,7 +86,7 @@ def measure(folders, cores):
 
 
 def write(source, folder):
-    """Copies the first pictures of a folder, or the shapes, with label maps as grey PNGs."""
+    """Copies the first images of a folder, or the shapes, with label maps as grey PNGs."""
     (folder / "images").mkdir(), (folder / "masks").mkdir()
     data = Folder(source / "images", source / "masks", VOID) if source else Shapes(100, (360, 480))
     for i in range(min(PICTURES, len(data))):
@@ -103,24 +103,24 @@ def from_files(data, crop):
     """One endless stream of batches a way, from the files."""
     paths = [list(map(str, files)) for files in (data.image_files, data.mask_files)]
     files = tf.data.Dataset.from_tensor_slices(tuple(paths)).shuffle(len(data)).repeat()
-    pictures = files.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    images = files.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     ours = train_batches(data, BATCH, crop, scale_range=SCALES)
-    return dict(zip(WAYS, (ours, *keras_cv_streams(pictures, crop)), strict=True))
+    return dict(zip(WAYS, (ours, *keras_cv_streams(images, crop)), strict=True))
 
 
 def from_memory(data, crop):
-    """The same, from decoded pictures, handed over in the same way."""
+    """The same, from decoded images, handed over in the same way."""
     data = Cached(data)
 
-    def picture(i):
+    def one_image(i):
         kinds = (tf.uint8, tf.uint8)
         pair = tf.numpy_function(lambda i: (data.image(i), data.label_map(i)), [i], kinds)
         return as_input(tf.ensure_shape(pair[0], (None, None, 3)), pair[1][..., None])
 
     numbers = tf.data.Dataset.range(len(data)).shuffle(len(data)).repeat()
-    pictures = numbers.map(picture, num_parallel_calls=tf.data.AUTOTUNE)
+    images = numbers.map(one_image, num_parallel_calls=tf.data.AUTOTUNE)
     ours = train_batches(data, BATCH, crop, scale_range=SCALES)
-    return dict(zip(WAYS, (ours, *keras_cv_streams(pictures, crop)), strict=True))
+    return dict(zip(WAYS, (ours, *keras_cv_streams(images, crop)), strict=True))
 
 
 def decode(image, mask):
@@ -132,17 +132,17 @@ def as_input(image, mask):
     return {"images": image, "segmentation_masks": tf.ensure_shape(mask, (None, None, 1))}
 
 
-def keras_cv_streams(pictures, crop):
-    """keras-cv's streams over pictures and over padded batches: -> (image, label map) each."""
+def keras_cv_streams(images, crop):
+    """keras-cv's streams over images and over padded batches: -> (image, label map) each."""
     from keras_cv.layers import JitteredResize, RandomFlip
 
-    def augmented(pictures):
+    def augmented(images):
         for layer in (JitteredResize(crop, SCALES), RandomFlip()):
-            pictures = pictures.map(layer, num_parallel_calls=tf.data.AUTOTUNE)
-        return pictures
+            images = images.map(layer, num_parallel_calls=tf.data.AUTOTUNE)
+        return images
 
-    single = augmented(pictures).batch(BATCH, drop_remainder=True)
-    padded = augmented(pictures.padded_batch(BATCH, drop_remainder=True))
+    single = augmented(images).batch(BATCH, drop_remainder=True)
+    padded = augmented(images.padded_batch(BATCH, drop_remainder=True))
     return [batches.map(as_batch).prefetch(tf.data.AUTOTUNE) for batches in (single, padded)]
 
 
@@ -151,7 +151,7 @@ def as_batch(batch):
 
 
 def interleaved(streams):
-    """{clock: {way: pictures per second}}, medians over rounds of every way in turn."""
+    """{clock: {way: images per second}}, medians over rounds of every way in turn."""
     speeds = {way: [] for way in streams}
     for _ in range(ROUNDS):
         for way, stream in streams.items():

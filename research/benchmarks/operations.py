@@ -1,7 +1,7 @@
 """Where the time of a network goes: `python -m research.benchmarks.operations "ours, stride 32"`.
 
 One line a kind of operation, as TensorFlow runs it after fusing: how often, the sum of the times
-(several may run at once), and of convolutions the billions of multiply-adds a second. Names as in
+(several may run at once), and of convolutions the billions of multiply-adds per second. Names as in
 networks.py; medians over the runs of each operation's time.
 """
 

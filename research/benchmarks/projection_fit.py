@@ -214,7 +214,7 @@ def print_times(runs):
     }
     for case in ("r=32 C=21", "r=16 C=150", "r=32 C=150"):
         of = f"fit {case}, 2 processes", "fit r=16 C=21, 2 processes"
-        ratios[f"{case} / r=16 C=21, a pixel"] = of
+        ratios[f"{case} / r=16 C=21, per pixel"] = of
     for name, (one, other) in ratios.items():
         wall, cpu = (runs[one][key] / runs[other][key] for key in ("seconds", "cpu_seconds"))
         print(f"{name:32}{wall:9.2f}  {cpu:9.2f}   CPU")

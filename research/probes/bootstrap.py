@@ -1,4 +1,4 @@
-"""Whether networks of a table of experiments differ by more than the choice of val's pictures.
+"""Whether networks of a table of experiments differ by more than the choice of the images.
 
     python -m research.probes.bootstrap animals_stride bilinear32_2 interpolated32_fixed_2
     python -m research.probes.bootstrap animals_half bilinear32_0 interpolated32_fixed_0 --on unseen

@@ -11,7 +11,6 @@ from keras import layers
 from keras_dup import backbones, decoders
 from keras_dup.backbones.convolution import convolution
 
-NAMES = backbones.__all__
 FAMILIES = ("resnet50", "xception71", "mobilenet_v2", "efficientnet_lite0")
 
 
@@ -207,7 +206,7 @@ def test_bodies_have_as_many_parameters_as_published(name, millions, head):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (*FAMILIES, "xception65"))  # the others have more of the same
 def test_atrous_features_are_the_strided_ones_computed_in_between(name):
     models = {stride: keras.Model(*_last(name, stride)) for stride in (8, 32)}
     models[8].set_weights(models[32].get_weights())

@@ -15,19 +15,10 @@ from research.benchmarks import gpu
 def rows(tmp_path, *arguments):
     """{(part, name): row} of a run of two images of 33 x 33, twice."""
     output = tmp_path / "gpu.json"
-    command = [
-        sys.executable,
-        "-m",
-        "research.benchmarks.gpu",
-        "--size",
-        "33",
-        "33",
-        "--batch",
-        "2",
-    ]
-    command += ["--runs", "2", "--output", output, *arguments]
+    words = "--size 33 33 --batch 2 --runs 2".split()
+    command = [sys.executable, "-m", "research.benchmarks.gpu", *words, "--output", output]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    subprocess.run(command, env=environment, check=True)
+    subprocess.run([*command, *arguments], env=environment, check=True)
     results = json.loads(output.read_text())
     assert (results["device"], results["peak_mib"]) == ("cpu", None)
     assert "jax" in results["machine"]["versions"]
