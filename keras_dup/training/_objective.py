@@ -70,7 +70,8 @@ def distillation(loss, labels, probabilities, logits):
 def upsampled(scores, size, recipe):
     """Class scores (B, h, w, K) at the size of the labels, by bilinear interpolation."""
     scores, ratio = ops.cast(scores, "float32"), recipe.output_stride
-    if recipe.decoder == "dupsampling":  # its features are at the centres of windows
+    centred = recipe.decoder == "dupsampling" and recipe.window_ratio == ratio
+    if centred:  # features are at the centres of windows
         sides = [-(-side // ratio) * ratio for side in size]
         scores = ops.image.resize(scores, sides, interpolation="bilinear")
     else:

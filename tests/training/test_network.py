@@ -12,7 +12,7 @@ import tensorflow as tf
 from ten_steps import build
 from tiny_run import TINY
 
-from keras_dup import training
+from keras_dup import data, projection, training
 
 
 def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):
@@ -48,6 +48,29 @@ def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
     if peer == "keras_cv":
         with pytest.raises(ValueError, match="output_stride=8; keras-cv's"):
             training.build_network(dataclasses.replace(recipe, output_stride=8))
+
+
+def test_strides_and_widths_of_a_recipe_reach_its_network_and_its_training():
+    maps = data.Shapes(8, (32, 32)).label_maps()
+    w = projection.fit(maps, num_classes=7, ratio=4, channels=8)
+    widths = {"fusion_channels": 16, "low_level_channels": 8, "context_channels": 8}
+    recipe = dataclasses.replace(
+        TINY, backbone="efficientnet_lite0", low_level_features=("b2u2c3",), fusion_stride=4,
+        coarse_scores=True, **widths,
+    )  # fmt: skip
+    assert recipe.window_ratio == 4
+    predicting = training.build_network(recipe, w)
+    assert predicting.get_layer("dupsampling").ratio == 4
+    names = {"fuse_b2u2c3_1_pointwise_conv": 16, "fuse_b2u2c3_projection_conv": 8}
+    names |= {"fuse_b2u2c3_context_conv": 8, "scores_coarse": 7}
+    for name, filters in names.items():
+        assert predicting.get_layer(name).filters == filters
+    model = training.training_copy(predicting, recipe)
+    image = tf.random.uniform((4, 30, 30, 3), maxval=255)
+    history = model.fit(image, tf.zeros((4, 30, 30), tf.int32), batch_size=4, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    predicting.set_weights(model.get_weights())
+    assert predicting(image).shape == (4, 30, 30, 7)
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
