@@ -264,7 +264,8 @@ class EdgePadding(keras.layers.Layer):
             size = ops.shape(x)[axis]
             if isinstance(size, int) and size % self.multiple == 0:
                 continue  # known beforehand: no operation in an export
-            padded = -(-size // self.multiple) * self.multiple
+            # ONNX divides integers towards 0: nothing negative here
+            padded = (size + self.multiple - 1) // self.multiple * self.multiple
             x = ops.take(x, ops.minimum(ops.arange(padded), size - 1), axis=axis)
         return x
 

@@ -1,25 +1,30 @@
 """`keras-dup export`: a model -> files for servers and phones."""
 
+import sys
 from pathlib import Path
 
 from keras_dup.cli import options
 from keras_dup.whole import write_json
 
-_CALIBRATION = 128
+__all__ = ["add"]
+
+_CALIBRATION = 128  # images at most
+_LONGEST_LINE = 300  # characters of an error
 
 
 def add(commands):
+    """Adds the command's parser."""
     export = commands.add_parser("export", help="files for servers and phones, each checked")
     export.set_defaults(run=_run)
     export.add_argument("model", help=options.MODEL)
     export.add_argument("-o", "--output", required=True, help="folder for the files")
-    export.add_argument("--formats", nargs="+", help="all by default", metavar="FORMAT")
+    export.add_argument("--formats", nargs="+", help="default: all", metavar="FORMAT")
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "default": (513, 513)}
-    export.add_argument("--input-size", **size, help="of LiteRT files; 513 513 by default")
+    export.add_argument("--input-size", **size, help="of LiteRT files; default 513 513")
     options.add_labelled(export)  # to measure on
     options.add_limits(export)
-    export.add_argument("--calibration", nargs="+", help="pictures or folders, for int8")
-    export.add_argument("--class-names", help="text file with a name a line")
+    export.add_argument("--calibration", nargs="+", help="images or folders of images, for int8")
+    export.add_argument("--class-names", help="text file with one name per line")
 
 
 def _outputs(folder, formats):
@@ -35,8 +40,7 @@ def _run(arguments):
     from keras_dup.export import measure
 
     options.set_limits(arguments)
-    formats = arguments.formats or measure.FORMATS
-    measure.check(formats)
+    formats = _formats(arguments.formats, measure)
     model, names = options.model(arguments)
     size, dataset = tuple(arguments.input_size), options.labelled(arguments, names)
     calibration, files = None, []
@@ -46,8 +50,42 @@ def _run(arguments):
     if files:
         calibration = [data.read_image(file) for file in files[:: -(-len(files) // _CALIBRATION)]]
     images = dataset and [dataset.image(i) for i in range(min(len(dataset), 8))]
-    reports = measure.export_all(model, arguments.output, formats, size, names, calibration, images)
-    if dataset:
+    failed = []
+
+    def on_error(name, error):
+        failed.append(name)
+        print(f"keras-dup: {name}: {_one_line(error)}", file=sys.stderr)
+
+    given = names, calibration, images, on_error
+    reports = measure.export_all(model, arguments.output, formats, size, *given)
+    if dataset and reports:
         rows = measure.measure(model, reports, dataset, size)
         print(measure.table(rows))
         write_json(rows, Path(arguments.output) / "measured.json")
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(formats)} formats were not written, see above")
+
+
+def _formats(asked, measure):
+    """The formats to write; without --formats those whose extras are installed.
+
+    Raises ValueError for an unknown format, or one that was asked for and needs an extra.
+    """
+    formats = asked or measure.FORMATS
+    measure.check(formats)
+    missing = measure.missing(formats)
+    lines = [f"{', '.join(names)} left out: {extra}" for extra, names in missing.items()]
+    if lines and asked:
+        raise ValueError("; ".join(missing))
+    for line in lines:
+        options.warn(line)
+    absent = {name for names in missing.values() for name in names}
+    return [name for name in formats if name not in absent]
+
+
+def _one_line(error):
+    """The first line of an error, with its kind unless it speaks for itself."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    first = first if len(first) <= _LONGEST_LINE else f"{first[:_LONGEST_LINE]} ..."
+    plain = isinstance(error, (OSError, RuntimeError, ValueError))
+    return first if plain else f"{type(error).__name__}: {first}"

@@ -6,10 +6,17 @@ import os
 import pathlib
 import statistics
 import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
 
 from keras_dup import evaluation, inference
 from keras_dup.data import Shapes
 from keras_dup.export import exchange, mobile, serving
+
+__all__ = ["FORMATS", "check", "export_all", "measure", "missing", "table"]
 
 FORMATS = (
     "saved_model",
@@ -20,59 +27,105 @@ FORMATS = (
     "litert_int8",
     "onnx",
 )
-RUNS = 9
+_RUNS = 9
 
 
-def export_all(model, folder, formats, input_size, class_names=None, calibration=None, images=None):
-    """Writes the formats to `folder`: {name: report}, with their files named after the format."""
-    check(formats)
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    reports = {}
-    for name in formats:
-        if name.startswith("saved_model"):
-            dtype = name.removeprefix("saved_model").strip("_") or None
-            path = folder / name
-            report = serving.saved_model(model, path, class_names, images=images, dtype=dtype)
-        elif name == "onnx":
-            report = exchange.onnx(model, folder / "model.onnx", images=images)
-        else:
-            quantize = name.partition("_")[2] or None
-            path, given = folder / f"{name}.tflite", {"images": images}
-            if quantize == "int8":
-                given["calibration"] = calibration
-            report = mobile.litert(model, path, quantize, input_size, **given)
-        reports[name] = report
-    return reports
-
-
-def check(formats):
+def check(formats: Iterable[str]) -> None:
     """Raises ValueError for a name that is not in `FORMATS`."""
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"export: no format {name!r}; the formats are {', '.join(FORMATS)}")
 
 
-def measure(model, reports, dataset, input_size):
-    """[{"format", "bytes", "seconds", "equal_pixels", "miou"}], the model itself first.
+def missing(formats: Iterable[str]) -> dict[str, list[str]]:
+    """{what to install: the formats that cannot be written without it}."""
+    found: dict[str, list[str]] = {}
+    for name in formats:
+        try:
+            if name.startswith("litert"):
+                mobile.interpreter()
+            elif name == "onnx":
+                exchange.check_installed()
+        except ImportError as error:
+            found.setdefault(str(error), []).append(name)
+    return found
 
-    Images go into LiteRT files with grey on the right and at the bottom, which the label map loses
-    again; their pixels are compared with those of the Keras model for the same input. For mIoU the
-    Keras model and the files for any size get images as they are.
+
+def export_all(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    formats: Iterable[str],
+    input_size: tuple[int, int],
+    class_names: Sequence[str] | None = None,
+    calibration: Sequence[np.ndarray] | None = None,
+    images: Sequence[np.ndarray] | None = None,
+    on_error: Callable[[str, Exception], None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Writes the formats to `folder`, in files named after the format.
+
+    Args:
+        model, class_names, images: as in `saved_model`.
+        folder: it is made if it does not exist.
+        formats: names in `FORMATS`.
+        input_size, calibration: as in `litert`.
+        on_error: called with the name of a format that could not be written and the error; the
+            other formats are then written. None raises the error.
+
+    Returns: {format: its report}.
+    """
+    check(formats)
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = {}
+    for name in formats:
+        quantize = name.partition("_")[2] or None
+        options: dict[str, Any] = {"images": images}
+        try:
+            if name.startswith("saved_model"):
+                options["dtype"] = name.removeprefix("saved_model").strip("_") or None
+                report = serving.saved_model(model, folder / name, class_names, **options)
+            elif name == "onnx":
+                report = exchange.onnx(model, folder / "model.onnx", **options)
+            else:
+                options["calibration"] = calibration
+                path = folder / f"{name}.tflite"
+                report = mobile.litert(model, path, quantize, input_size, **options)
+        except Exception as error:  # converters raise what they like
+            if on_error is None:
+                raise
+            on_error(name, error)
+        else:
+            reports[name] = report
+    return reports
+
+
+def measure(
+    model: keras.Model,
+    reports: dict[str, dict[str, Any]],
+    dataset: Any,
+    input_size: tuple[int, int],
+) -> list[dict[str, Any]]:
+    """Compares the formats on labelled images; the model itself is the first row.
+
+    Images are padded with grey on the right and at the bottom for LiteRT files, and their label
+    maps are cut; their pixels are compared with those of the Keras model for the same input. The
+    Keras model and the other formats take the images as they are.
 
     Args:
         model: the Keras model.
         reports: what `export_all` returned.
         dataset: labelled images, none larger than `input_size`.
-        input_size: (H, W) that the files were written for; latency is that of one such image, the
-            median of nine, on one core where the system can pin threads.
+        input_size: (H, W) that the files were written for. Latency is that of one such image, the
+            median of nine, on one core if the system can pin threads.
+
+    Returns: [{"format", "bytes", "seconds", "equal_pixels", "miou"}].
     """
-    keras = functools.partial(inference.predict, model)
+    of_keras = functools.partial(inference.predict, model)
     predictors = {name: _predictor(name, reports[name]["path"], input_size) for name in reports}
     image, rows = Shapes(1, input_size).image(0), []
-    padded, _ = _label_maps(_padded(keras, input_size), dataset)
+    padded, _ = _label_maps(_padded(of_keras, input_size), dataset)
     plain = None
-    for name, predict in {"keras": keras, **predictors}.items():
+    for name, predict in {"keras": of_keras, **predictors}.items():
         with _one_core():
             seconds = _latency(functools.partial(predict, image))
         found, miou = _label_maps(predict, dataset)
@@ -89,7 +142,7 @@ def measure(model, reports, dataset, input_size):
     return rows
 
 
-def table(rows):
+def table(rows: Iterable[dict[str, Any]]) -> str:
     """The rows of `measure` as lines of text."""
     lines = [f"{'format':21} {'size':>9} {'one core':>11} {'equal pixels':>13} {'mIoU':>9}"]
     for row in rows:
@@ -137,7 +190,7 @@ def _label_maps(predict, dataset):
         found.append(predict(image))
         return found[-1]
 
-    return found, evaluation.evaluate(keep, dataset)["miou"]
+    return found, evaluation.evaluate(keep, dataset, warn=False)["miou"]
 
 
 def _equal(expected, found):
@@ -148,7 +201,7 @@ def _equal(expected, found):
 def _latency(run):
     run()
     seconds = []
-    for _ in range(RUNS):
+    for _ in range(_RUNS):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)

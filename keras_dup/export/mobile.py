@@ -1,8 +1,10 @@
-"""LiteRT (TFLite) files for phones: built-in operations alone, whole and half floats, integers."""
+"""LiteRT (TFLite) files for phones: built-in operations, in float32, float16 or 8-bit integers."""
 
-import functools
+import os
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,76 +12,95 @@ import tensorflow as tf
 
 from keras_dup.export import agreement
 from keras_dup.export.folding import fold
+from keras_dup.export.precision import in_float32
 
-# share of pixels that keep their class; integers: None, how many depends on the training
-MIN_AGREEMENT = {None: 0.999, "float16": 0.99, "dynamic": None, "int8": None}
+__all__ = ["answer", "fit", "interpreter", "litert"]
+
+# share of pixels that keep their class, largest difference of a probability
+_BOUNDS = {
+    None: (0.999, 1e-3),
+    "float16": (0.99, 0.1),
+    "dynamic": (0.9, None),
+    "int8": (0.9, None),
+}
 
 
 def litert(
-    model,
-    path,
-    quantize=None,
-    input_size=(513, 513),
-    output="label_map",
-    images=None,
-    calibration=None,
-    min_agreement=None,
-    verbose=True,
-):
-    """Writes a .tflite file of built-in operations alone, and PATH.report.json.
+    model: keras.Model,
+    path: str | os.PathLike,
+    quantize: str | None = None,
+    input_size: tuple[int, int] | None = (513, 513),
+    output: str = "label_map",
+    images: Sequence[np.ndarray] | None = None,
+    calibration: Sequence[np.ndarray] | None = None,
+    min_agreement: float | None = None,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Writes a .tflite file that uses only built-in operations, and PATH.report.json.
 
-    Input: image (1, H, W, 3) in 0..255, float32, with "int8" uint8.
+    Input: image (1, H, W, 3) in 0..255, float32; for "int8" uint8 with scale 1 and zero point 0.
     Output: label_map (1, H, W) uint8, or probabilities (1, H, W, K) float32.
 
+    The file is compared with the model before it is written. A model in mixed precision is
+    exported, and compared, in float32.
+
     Args:
-        model: what `keras_dup.models.build` returns. It stays as it is.
+        model: a model from `keras_dup.models.build`. It is not changed.
         path: the file.
-        quantize: None; "float16": weights of half the size; "dynamic": weights of 8 bits, a scale a
-            channel; "int8": weights and activations of 8 bits.
-        input_size: (H, W); None lets the caller of the file set it (`resize_tensor_input`).
+        quantize: None; "float16": weights of half the size; "dynamic": 8-bit weights with one
+            scale per channel; "int8": 8-bit weights and activations.
+        input_size: (H, W). None: the caller of the file sets it (`resize_tensor_input`).
         output: "label_map" or "probabilities".
-        images: list of (H, W, 3) arrays to compare with `model` on; None takes drawn ones. They
-            are cut or padded to `input_size`.
-        calibration: for "int8", a hundred or so images (H, W, 3) like those that the file will
-            see; the ranges of the activations come from them. None takes `images`.
-        min_agreement: the share of pixels whose class must be the model's; None asks for 0.999,
-            with "float16" 0.99, and with integers for nothing: see what the report says.
+        images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones of the full
+            range. They are cut or padded to `input_size`.
+        calibration: for "int8", about 100 images (H, W, 3) like those that the file will see. The
+            ranges of the activations come from them. None takes the images compared on.
+        min_agreement: the smallest share of pixels with the class that the model gives. None:
+            0.999, for "float16" 0.99, for integers 0.9.
         verbose: print the report.
 
     Returns: the report: what was compared, the share of equal pixels, size, input and output.
 
     Raises:
-        ImportError: the interpreter that checks the file is missing (the extra `litert`).
-        RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
+        ImportError: the interpreter that checks the file is missing (extra `litert`).
+        RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
         ValueError: unknown `quantize` or `output`; "int8" without an `input_size`.
     """
-    if quantize not in MIN_AGREEMENT:
-        known = tuple(MIN_AGREEMENT)
+    if quantize not in _BOUNDS:
+        known = tuple(_BOUNDS)
         raise ValueError(f"litert: quantize={quantize!r}; it must be one of {known}")
     if quantize == "int8" and input_size is None:
         raise ValueError("litert: quantize='int8' needs an input_size: ranges belong to one size")
     reader = interpreter()
     if quantize == "int8" and images is None and calibration is None:
-        warnings.warn("litert: int8 calibrated on drawn pictures; give some", stacklevel=2)
-    images = agreement.drawn() if images is None else images
-    ranges = [fit(image, input_size) for image in (images if calibration is None else calibration)]
-    images = [fit(image, input_size) for image in images]
+        warnings.warn("litert: int8 is calibrated on drawings; give images", stacklevel=2)
+    model = in_float32(model)
+    given = [fit(image, input_size) for image in agreement.as_pixels(images or ())]
+    images = [*given, *agreement.reference_images(model, input_size)]
+    ranges = images
+    if calibration is not None:
+        ranges = [fit(image, input_size) for image in agreement.as_pixels(calibration)]
     content = _convert(fold(model, output), quantize, input_size, ranges)
     runner = reader(model_content=content)
     name = f"litert_{quantize}" if quantize else "litert"
-    least = MIN_AGREEMENT[quantize] if min_agreement is None else min_agreement
-    run = functools.partial(answer, runner)
-    report = agreement.compare(name, model, run, images, least or 0)
+    least, most = _BOUNDS[quantize]
+    least = least if min_agreement is None else min_agreement
+    runs: dict[str, Callable] = {name: lambda image: [answer(runner, image)]}
+    report = agreement.compare(name, model, runs, images, least, most)
     details = {"input": runner.get_input_details(), "output": runner.get_output_details()}
     for key, (detail,) in details.items():
         shape = detail["shape_signature"].tolist()
         dtype = np.dtype(detail["dtype"]).name
         report[key] = {"name": detail["name"], "shape": shape, "dtype": dtype}
+    if quantize == "int8":
+        report["input"]["scale"], report["input"]["zero_point"] = details["input"][0][
+            "quantization"
+        ]
     return agreement.write(report, content, path, verbose)
 
 
-def answer(runner, image):
-    """What an interpreter gives for (1, H, W, 3) in 0..255, whose size it takes on."""
+def answer(runner: Any, image: np.ndarray) -> np.ndarray:
+    """The output of an interpreter for (1, H, W, 3) in 0..255. It is resized to that size."""
     (given,), (found,) = runner.get_input_details(), runner.get_output_details()
     if tuple(given["shape"]) != image.shape:
         runner.resize_tensor_input(given["index"], image.shape)
@@ -89,7 +110,8 @@ def answer(runner, image):
     return runner.get_tensor(found["index"])
 
 
-def interpreter():
+def interpreter() -> Any:
+    """The class `Interpreter` of LiteRT; ImportError, with the extra to install, without it."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -114,14 +136,21 @@ def _convert(network, quantize, input_size, calibration):
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
-            batches = [[image[None].astype("float32")] for image in calibration]
+            batches = [[_full_range(image)[None].astype("float32")] for image in calibration]
             converter.representative_dataset = lambda: iter(batches)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
         return converter.convert()
 
 
-def fit(image, size):
+def _full_range(image):
+    """A copy with 0 at the first pixel and 255 at the last: the input's range is then 0..255."""
+    image = image.copy()
+    image[0, 0], image[-1, -1] = 0, 255
+    return image
+
+
+def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
     if size is None:
         return np.asarray(image)

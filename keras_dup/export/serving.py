@@ -2,57 +2,71 @@
 
 import importlib.util
 import io
+import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_dup.export import agreement
+from keras_dup.export import agreement, encoded
 from keras_dup.export.folding import fold
+from keras_dup.export.precision import in_float32
+
+__all__ = ["MAX_PIXELS", "WARM_UP", "saved_model"]
 
 MAX_PIXELS = 2048 * 2048
-MIN_AGREEMENT = {None: 0.999, "bfloat16": 0.99}  # share of pixels that keep their class
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
+# share of pixels that keep their class, largest difference of a probability
+_BOUNDS = {None: (0.999, 1e-3), "bfloat16": (0.99, None)}
 
 
 def saved_model(
-    model,
-    path,
-    class_names=None,
-    probabilities=False,
-    images=None,
-    version=None,
-    dtype=None,
-    min_agreement=None,
-    max_pixels=MAX_PIXELS,
-    verbose=True,
-):
+    model: keras.Model,
+    path: str | os.PathLike,
+    class_names: Sequence[str] | None = None,
+    probabilities: bool = False,
+    images: Sequence[np.ndarray] | None = None,
+    version: int | None = None,
+    dtype: str | None = None,
+    min_agreement: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    verbose: bool = True,
+) -> dict[str, Any]:
     """Writes path/VERSION/, the versioned folder that TensorFlow Serving loads, and a report.
 
     Signatures, for images of any size:
 
         serving_default  image (B, H, W, 3) float32 in 0..255 -> label_map (B, H, W) uint8
-        serve_uint8      image (B, H, W, 3) uint8 -> the same
-        serve_encoded    image_bytes (B,), JPEG, PNG, BMP or GIF files of any sizes, grey or colour
+        serve_uint8      image (B, H, W, 3) uint8 -> label_map (B, H, W) uint8
+        serve_encoded    image_bytes (B,), JPEG, PNG, BMP or GIF files of any sizes
                          -> label_map_bytes (B,), grey PNGs of class ids at the sizes of the images,
-                         and error (B,), empty where all is well; a bad image does not hurt others
+                         and error (B,), "" if all is well; a bad image does not affect the others
 
-    Photographs are taken as they are stored: turn them as their EXIF says before sending them.
+    `serve_encoded` reads a file as `keras-dup predict` does, EXIF orientation included, or answers
+    with an error. It refuses by the header, before decoding: an image of more than `max_pixels`
+    (a side shorter than 64 counts as 64), and the images that bring a request above four times
+    `max_pixels`.
+
+    Every signature is compared with the model before anything is written. A model in mixed
+    precision is exported, and compared, in float32.
 
     Args:
-        model: what `keras_dup.models.build` returns, K at most 256. It stays as it is.
-        path: the model's folder.
+        model: a model from `keras_dup.models.build` with at most 256 classes. It is not changed.
+        path: the folder of the model.
         class_names: K strings, stored as the asset `classes.txt`.
-        probabilities: the first two signatures give `probabilities`, (B, H, W, K) float32, too.
-        images: list of (H, W, 3) arrays to compare with `model` on; None takes drawn ones.
+        probabilities: the first two signatures also return `probabilities`, (B, H, W, K) float32.
+        images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones.
         version: a positive integer; None takes the next one.
-        dtype: "bfloat16" stores and computes all but the head in it, see `fold`; for servers that
-            multiply it.
-        min_agreement: the share of pixels whose class must be the model's; None asks for 0.999,
-            with "bfloat16" 0.99.
-        max_pixels: of an image that `serve_encoded` accepts.
+        dtype: "bfloat16" stores and computes all but the head in bfloat16, see `fold`; for servers
+            whose processors multiply it.
+        min_agreement: the smallest share of pixels with the class that the model gives. None:
+            0.999, with "bfloat16" 0.99.
+        max_pixels: the largest image that `serve_encoded` accepts.
         verbose: print the report.
 
     Returns: the report, which is also in path/VERSION.report.json: what was compared, the share of
@@ -62,30 +76,28 @@ def saved_model(
         FileExistsError: the version exists.
         ValueError: the model has more than 256 classes, or not as many as there are names; unknown
             `dtype`.
-        RuntimeError: the exported model disagrees with `model`; nothing is left at `path`.
+        RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
     """
-    _check(model, class_names)
-    images = agreement.drawn() if images is None else images
+    _check(model, class_names, dtype)
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
     version = version or _next_version(path)
     if (path / str(version)).exists():
         raise FileExistsError(f"{path / str(version)} exists; give another version")
+    model = in_float32(model)
+    images = [*agreement.as_pixels(images or ()), *agreement.reference_images(model)]
+    least, most = _BOUNDS[dtype]
+    least = least if min_agreement is None else min_agreement
     # a name that is no number: TensorFlow Serving does not see it
     with tempfile.TemporaryDirectory(prefix="part-", dir=path) as part:
         folder = pathlib.Path(part) / "model"
         network = fold(model, "probabilities" if probabilities else "label_map", dtype)
         _write(network, folder, class_names, probabilities, max_pixels)
         signatures = tf.saved_model.load(str(folder)).signatures
-        serve = signatures["serving_default"]
-
-        def run(image):
-            answer = serve(image=tf.constant(image))
-            return answer["probabilities" if probabilities else "label_map"].numpy()
-
-        least = MIN_AGREEMENT[dtype] if min_agreement is None else min_agreement
-        report = agreement.compare("saved_model", model, run, images, least)
+        runs = _runs(signatures)
+        report = agreement.compare("saved_model", model, runs, images, least, most)
         report["signatures"] = {name: _interface(f) for name, f in signatures.items()}
+        report["max_pixels"] = {"image": max_pixels, "request": 4 * max_pixels}
         report["answer_bytes"] = _answer_bytes(signatures["serve_encoded"], images, model)
         report["warm_up"] = _write_warm_up(folder, images[0])
         report["bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -93,11 +105,34 @@ def saved_model(
     return agreement.finish(report, path / str(version), path / f"{version}.report.json", verbose)
 
 
+def _runs(signatures):
+    """{signature: function (1, H, W, 3) uint8 -> what it answers, label maps as arrays}."""
+
+    def of_pixels(name, dtype):
+        def run(image):
+            return [x.numpy() for x in signatures[name](image=tf.constant(image, dtype)).values()]
+
+        return run
+
+    def of_file(image):
+        answer = signatures["serve_encoded"](image_bytes=tf.io.encode_png(image[0])[None])
+        (error,), (file,) = answer["error"].numpy(), answer["label_map_bytes"].numpy()
+        if error:
+            raise RuntimeError(f"saved_model, serve_encoded: {error.decode()}")
+        return [tf.io.decode_png(file).numpy()[None, ..., 0]]
+
+    return {
+        "serving_default": of_pixels("serving_default", tf.float32),
+        "serve_uint8": of_pixels("serve_uint8", tf.uint8),
+        "serve_encoded": of_file,
+    }
+
+
 def _answer_bytes(serve_encoded, images, model):
-    """The mean size of an answer: as `serve_encoded` gives it, as uint8 ids, as probabilities."""
+    """The mean size of an answer in bytes: of `serve_encoded`, as uint8 ids, as probabilities."""
     sizes = []
     for image in images:
-        file = tf.io.encode_png(tf.cast(image, tf.uint8))
+        file = tf.io.encode_png(image)
         (answer,) = serve_encoded(image_bytes=file[None])["label_map_bytes"].numpy()
         pixels = image.shape[0] * image.shape[1]
         sizes.append((len(answer), pixels, 4 * pixels * model.output_shape[-1]))
@@ -106,7 +141,9 @@ def _answer_bytes(serve_encoded, images, model):
     return dict(zip(names, means, strict=True))
 
 
-def _check(model, class_names):
+def _check(model, class_names, dtype):
+    if dtype not in _BOUNDS:
+        raise ValueError(f"saved_model: dtype={dtype!r}; it must be one of {tuple(_BOUNDS)}")
     classes = model.output_shape[-1]
     if classes > 256:
         raise ValueError(f"saved_model: {classes} classes do not fit into uint8 ids")
@@ -129,14 +166,14 @@ def _write(network, folder, class_names, probabilities, max_pixels):
         return {"label_map": ids, "probabilities": answer}
 
     def serve_encoded(image_bytes):
-        errors = _errors(image_bytes, max_pixels)
+        errors = encoded.errors(image_bytes, max_pixels)
 
         def one(inputs):
             content, error = inputs
             return tf.cond(tf.equal(error, ""), lambda: answer(content), lambda: tf.constant(b""))
 
         def answer(content):
-            label_map = serve(_decoded(content)[None])["label_map"]
+            label_map = serve(encoded.decoded(content)[None])["label_map"]
             return tf.io.encode_png(label_map[0, ..., None])
 
         found = tf.map_fn(  # one at a time: memory is that of the largest image
@@ -157,46 +194,6 @@ def _write(network, folder, class_names, probabilities, max_pixels):
         (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
 
 
-def _decoded(content):
-    """The bytes of a file -> (H, W, 3) uint8; of an animation the first picture."""
-
-    def photograph():  # as Pillow decodes it; the default is faster and less exact
-        return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def other():
-        return tf.io.decode_image(content, channels=3, expand_animations=False)
-
-    image = tf.cond(tf.io.is_jpeg(content), photograph, other)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def _errors(contents, max_pixels):
-    """(B,) bytes of files -> (B,) what is wrong with each, "" for nothing."""
-
-    def check(number, content):
-        shape = tf.shape(_decoded(content))
-        size = tf.strings.format("{} x {}", (shape[0], shape[1]))
-        text = f"pixels: at most {max_pixels} in all are accepted"
-        good = tf.logical_and(shape[0] * shape[1] > 0, shape[0] <= max_pixels // shape[1])
-        return number, tf.where(good, "", tf.strings.join([_name(number), "has", size, text], " "))
-
-    # decoding raises; a data set can leave out what raises, a signature cannot
-    numbers = tf.range(tf.size(contents))
-    checked = tf.data.Dataset.from_tensor_slices((numbers, contents)).map(check)
-    bad = tf.map_fn(_name, numbers, fn_output_signature=tf.string)
-    bad = tf.strings.join([bad, "cannot be decoded: JPEG, PNG, BMP or GIF is expected"], " ")
-
-    def store(errors, found):
-        number, error = found
-        return tf.tensor_scatter_nd_update(errors, [[number]], [error])
-
-    return checked.ignore_errors().reduce(bad, store)
-
-
-def _name(number):
-    return tf.strings.format("image {}", number)
-
-
 def _interface(signature):
     def described(specs):
         return {n: {"shape": str(s.shape), "dtype": s.dtype.name} for n, s in specs.items()}
@@ -211,12 +208,12 @@ def _write_warm_up(folder, image):
         return "left out: it needs tensorflow-serving-api, pip install 'keras-dup[serving]'"
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    encoded = io.BytesIO()
-    Image.fromarray(image.astype("uint8")).save(encoded, "JPEG")
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG")
     inputs = {
         "serving_default": ("image", tf.constant(image[None], tf.float32)),
         "serve_uint8": ("image", tf.constant(image[None], tf.uint8)),
-        "serve_encoded": ("image_bytes", tf.constant([encoded.getvalue()])),
+        "serve_encoded": ("image_bytes", tf.constant([file.getvalue()])),
     }
     (folder / WARM_UP).parent.mkdir()
     with tf.io.TFRecordWriter(str(folder / WARM_UP)) as writer:

@@ -25,15 +25,18 @@ PAGE = pathlib.Path(__file__).parents[2].joinpath("docs/deploy.md").read_text()
 CLIENTS = re.findall(r"```py\n(.*?)```", PAGE, re.S)
 
 
-@pytest.fixture
-def signatures(tmp_path):
+@pytest.fixture(scope="module")
+def signatures(tmp_path_factory):
     image = keras.Input((None, None, 3))
     scores = keras.layers.Softmax()(keras.layers.Conv2D(3, 3, padding="same")(image))
-    report = export.saved_model(keras.Model(image, scores), tmp_path / "served", verbose=False)
-    shape = (20, 30, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    model, path = keras.Model(image, scores), tmp_path_factory.mktemp("served")
+    return tf.saved_model.load(export.saved_model(model, path, verbose=False)["path"]).signatures
+
+
+@pytest.fixture(autouse=True)
+def photograph(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.jpg")
-    return tf.saved_model.load(report["path"]).signatures
 
 
 def run(client, port, tmp_path, monkeypatch):

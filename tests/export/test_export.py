@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from thresholds import thresholding
 
-from keras_dup import _network, data, export, models, projection
-from keras_dup.export import mobile
+from keras_dup import _network, data, export, layers, models, projection
+from keras_dup.export import mobile, precision
 from keras_dup.projection import autoencoder
 
 
@@ -73,6 +74,7 @@ def test_litert_answers_with_built_in_operations_alone(
     path = tmp_path / "model.tflite"
     before = model.get_weights()
     given = {"images": pictures(), "calibration": pictures(), "verbose": False}
+    given["min_agreement"] = least
     report = export.litert(model, path, quantize, input_size, output, **given)
     assert report["bytes"] == path.stat().st_size
     assert json.loads((tmp_path / "model.tflite.report.json").read_text()) == report
@@ -136,6 +138,67 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path):
         export.onnx(tiny(), tmp_path / "model.onnx")
 
 
+def dark(brightest):
+    """Images whose pixels are 0..brightest."""
+    return [np.full((48, 64, 3), value, np.uint8) for value in (0, brightest // 2, brightest)]
+
+
+@pytest.mark.parametrize("brightest", [255, 200, 100])
+def test_int8_reads_all_of_0_to_255_whatever_it_was_calibrated_on(tmp_path, brightest):
+    model, path = thresholding(), tmp_path / "m.tflite"
+    given = {"calibration": dark(brightest), "verbose": False}
+    report = export.litert(model, path, "int8", (48, 64), **given)
+    assert (report["input"]["scale"], report["input"]["zero_point"]) == (1, 0)
+    runner = mobile.interpreter()(str(path))
+    ((scale, zero_point),) = (detail["quantization"] for detail in runner.get_input_details())
+    assert (scale, zero_point) == (1, 0)
+    image = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3)).astype(np.uint8)
+    found = mobile.answer(runner, image)
+    assert (found == (image[..., 0] > 127)).mean() >= 0.99
+    assert report["equal_pixels"] >= 0.99
+
+
+def mixed(policy):
+    """Batch norm, a nested network and DUpsampling, of a policy that only the copy drops."""
+    keras.config.set_dtype_policy(policy)
+    inside = keras.Sequential([keras.layers.Conv2D(8, 1, activation="relu")])
+    y = inner = keras.Input((None, None, 8))
+    y = keras.layers.DepthwiseConv2D(3, padding="same")(y)
+    nested = keras.Model(inner, keras.layers.BatchNormalization()(y))
+    image = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    x = keras.layers.Conv2D(8, 8, strides=4, padding="same")(layers.EdgePadding(4)(x))
+    x = layers.DUpsampling(3, 4)(inside(nested(x)))
+    x = layers.AdaptiveTemperatureSoftmax(0.1)(layers.Crop()([x, image]))
+    keras.config.set_dtype_policy("float32")
+    return keras.Model(image, x)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_a_network_in_mixed_precision_is_exported_in_float32(tmp_path, policy):
+    model = mixed(policy)
+    before = model.get_weights()
+    plain = precision.in_float32(model)
+    assert precision.in_float32(plain) is plain
+    assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+    image = np.random.default_rng(0).uniform(0, 255, (1, 33, 50, 3)).astype("float32")
+    expected = plain.predict_on_batch(image)
+    # float16 has 11 bits, bfloat16 8; T = 0.1 multiplies what is lost
+    np.testing.assert_allclose(model.predict_on_batch(image), expected, atol=0.2)
+    path, given = tmp_path / "m.tflite", {"verbose": False, "output": "probabilities"}
+    report = export.litert(model, path, None, None, **given)
+    assert report["equal_pixels"] >= 0.999 and report["max_difference"] < 1e-3
+    found = mobile.answer(mobile.interpreter()(str(path)), image)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    if policy == "mixed_float16":
+        path = tmp_path / "m.onnx"
+        assert export.onnx(model, path, verbose=False)["equal_pixels"] >= 0.999
+        report = export.saved_model(model, tmp_path / "m", verbose=False)
+        assert report["equal_pixels"] >= 0.999
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_int8_says_what_it_needs(tmp_path):
     with pytest.raises(ValueError, match="'int8' needs an input_size"):
         export.litert(tiny(), tmp_path / "m.tflite", "int8", input_size=None)
@@ -162,18 +225,20 @@ class Fickle(keras.layers.Layer):
 
 
 def test_versions_count_up_and_none_is_overwritten(tmp_path):
-    paths = [export.saved_model(tiny(), tmp_path, verbose=False)["path"] for _ in range(2)]
-    assert paths == [str(tmp_path / "1"), str(tmp_path / "2")]
+    (tmp_path / "1").mkdir()
+    report = export.saved_model(thresholding(), tmp_path, verbose=False)
+    assert report["path"] == str(tmp_path / "2")
     with pytest.raises(FileExistsError, match="give another version"):
-        export.saved_model(tiny(), tmp_path, version=2)
+        export.saved_model(thresholding(), tmp_path, version=2)
 
 
 def test_a_file_that_disagrees_raises_and_is_not_written(tmp_path):
     model = tiny(Fickle())
-    with pytest.raises(RuntimeError, match="class ids in 3 pictures are the model's"):
+    with pytest.raises(RuntimeError, match=r"class ids in \d images are the model's"):
         export.saved_model(model, tmp_path / "model")
-    with pytest.raises(RuntimeError, match="nothing was written"):
-        export.litert(model, tmp_path / "model.tflite", input_size=(32, 32))
+    for quantize in (None, "int8"):
+        with pytest.raises(RuntimeError, match="nothing was written"):
+            export.litert(model, tmp_path / "model.tflite", quantize, (32, 32), calibration=dark(9))
     assert not list((tmp_path / "model").iterdir())
     assert not (tmp_path / "model.tflite").exists()
 

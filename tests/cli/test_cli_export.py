@@ -1,0 +1,92 @@
+"""`keras-dup export`: what cannot be written is one line, and the rest is written."""
+
+import importlib.util
+
+import pytest
+from thresholds import thresholding
+
+from keras_dup import cli, models
+from keras_dup.export import exchange, mobile, serving
+
+
+class ConverterError(Exception):
+    """As TensorFlow's: neither a ValueError nor a RuntimeError."""
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    thresholding().save(path)
+    return str(path)
+
+
+def without(monkeypatch, module):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == module else find_spec(name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ConverterError("one\ntwo\nthree"), "keras-dup: onnx: ConverterError: one"),
+        (RuntimeError("it disagrees"), "keras-dup: onnx: it disagrees"),
+        (KeyError(), "keras-dup: onnx: KeyError: no message"),
+        (ValueError("x" * 9000), f"keras-dup: onnx: {'x' * 300} ..."),
+    ],
+)
+def test_a_format_that_fails_is_one_line_and_the_others_are_written(
+    model_file, tmp_path, monkeypatch, capsys, error, line
+):
+    def fail(*arguments, **options):
+        raise error
+
+    written = []
+
+    def write(model, path, *arguments, **options):
+        written.append(path.name)
+        return {"path": str(path)}
+
+    monkeypatch.setattr(exchange, "onnx", fail)
+    monkeypatch.setattr(mobile, "litert", write)
+    formats = ["--formats", "litert", "onnx", "litert_int8"]
+    with pytest.raises(SystemExit, match="1 of 3 formats were not written, see above") as stopped:
+        cli.main(["export", model_file, "-o", str(tmp_path), *formats])
+    assert stopped.value.code != 0
+    assert capsys.readouterr().err == f"{line}\n"
+    assert written == ["litert.tflite", "litert_int8.tflite"]
+
+
+def test_a_missing_extra_is_one_line_before_any_work(model_file, tmp_path, monkeypatch):
+    without(monkeypatch, "tf2onnx")
+    monkeypatch.setattr(models, "load", lambda path: pytest.fail("work was begun"))
+    formats = ["--formats", "litert", "onnx"]
+    line = r"^keras-dup: onnx needs tf2onnx: pip install 'keras-dup\[onnx\]'$"
+    with pytest.raises(SystemExit, match=line):
+        cli.main(["export", model_file, "-o", str(tmp_path / "out"), *formats])
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_formats_those_of_missing_extras_are_left_out_and_named(
+    model_file, tmp_path, monkeypatch, capsys
+):
+    def missing():
+        raise ImportError("litert needs ai-edge-litert: pip install 'keras-dup[litert]'")
+
+    def write(model, path, *arguments, **options):
+        written.append(path.name)
+        return {"path": str(path)}
+
+    written = []
+    monkeypatch.setattr(serving, "saved_model", write)
+    monkeypatch.setattr(mobile, "interpreter", missing)
+    without(monkeypatch, "onnxruntime")
+    cli.main(["export", model_file, "-o", str(tmp_path)])
+    assert written == ["saved_model", "saved_model_bfloat16"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("keras-dup: ")] == [
+        "keras-dup: warning: litert, litert_float16, litert_dynamic, litert_int8 left out: litert "
+        "needs ai-edge-litert: pip install 'keras-dup[litert]'",
+        "keras-dup: warning: onnx left out: onnx needs onnxruntime: pip install 'keras-dup[onnx]'",
+    ]
