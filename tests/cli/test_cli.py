@@ -131,6 +131,7 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
         x.split() for x in printed.splitlines()
     ]
     assert set(report["trimap_miou"]) == {"2", "4", "8", "16"} and report["boundary_iou"]["mean"]
+    assert report["blocks"]["ratio"] == 16 and "predicted borders on the 16 px grid" in printed
     assert sum(map(sum, report["confusion"])) > 0.8 * 3 * 48 * 64
     for name in ("confusion.png", "worst.png"):
         assert Image.open(tmp_path / "out" / name).width > 80
