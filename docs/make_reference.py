@@ -40,6 +40,12 @@ def defined_at(module, name):
     return f"{module.__name__}.{name}"
 
 
+def block(module, name, path):
+    """What mkdocstrings makes a public name of; a table of data is too long to be shown."""
+    table = isinstance(getattr(module, name), dict)
+    return f"::: {path}" + "\n    options:\n      show_attribute_values: false" * table
+
+
 def write_list():
     lines = [HEAD]
     for module_name, module, names in public_names():
@@ -57,7 +63,11 @@ def on_config(config):
     section = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
     for module_name, module, names in public_names():
         path = f"keras_dup.{module_name}"
-        blocks = [f"# `{path}`", inspect.getdoc(module), *map("::: {}".format, names.values())]
+        blocks = [
+            f"# `{path}`",
+            inspect.getdoc(module),
+            *(block(module, *item) for item in names.items()),
+        ]
         (FOLDER / "reference" / f"{module_name}.md").write_text("\n\n".join(blocks) + "\n")
         section.append({path: f"reference/{module_name}.md"})
     return config

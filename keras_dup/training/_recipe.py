@@ -23,6 +23,7 @@ class Recipe:
     """One training run.
 
     The training and the validation data are one of
+
     - `data_set`: a published data set of `keras_dup.data.load` and two of its splits;
     - `train_images` and `train_masks`: folders, paired by file name; the validation images come
       from folders of their own, from a list of names, or are every so many of the training images;
