@@ -148,7 +148,7 @@ def heads(arguments):
     counts = {}  # multiply-adds and bytes
     shape = arguments.batch, *(-(-side // RATIO) for side in arguments.size), CHANNELS
     cells = math.prod(shape[:3])
-    for classes in (CLASSES, 150):
+    for classes in arguments.classes:
         for policy in ("float32", "mixed_bfloat16"):
             name, scores = f"{classes} classes, {policy}", RATIO**2 * classes
             functions[name] = functools.partial(head, classes, policy, shape)
@@ -270,6 +270,9 @@ def main():
     parser.add_argument("--backbones", nargs="+", default=["resnet50"])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=[CLASSES, 150], help="of the head"
+    )
     parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -15,7 +15,7 @@ from research.benchmarks import gpu
 def rows(tmp_path, *arguments):
     """{(part, name): row} of a run of two images of 33 x 33, twice."""
     output = tmp_path / "gpu.json"
-    words = "--size 33 33 --batch 2 --runs 2".split()
+    words = ["--size", "33", "33", "--batch", "2", "--runs", "2"]
     command = [sys.executable, "-m", "research.benchmarks.gpu", *words, "--output", output]
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     subprocess.run([*command, *arguments], env=environment, check=True)
@@ -29,12 +29,12 @@ def rows(tmp_path, *arguments):
 
 @pytest.mark.slow
 def test_the_heads_are_shares_of_the_product_and_of_the_copy(tmp_path):
-    found = rows(tmp_path, "--parts", "head")
+    found = rows(tmp_path, "--parts", "head", "--classes", "21")
     policies = ("float32", "mixed_bfloat16")
-    heads = [f"{classes} classes, {policy}" for classes in (21, 150) for policy in policies]
+    heads = [f"21 classes, {policy}" for policy in policies]
     assert list(found) == [("head", name) for name in ("product", "copy", *heads)]
     product, copy, head = (statistics.median(row["seconds"]) for row in list(found.values())[:3])
-    # 3 x 3 windows an image: 64 channels of 2 bytes in, 256 ids out; W and the mean in float32
+    # 3 x 3 windows per image: 64 channels of 2 bytes in, 256 ids out; W and the mean in float32
     multiply_adds, moved = 2 * 9 * 64 * 256 * 21, 2 * 9 * (64 * 2 + 256) + 4 * 65 * 256 * 21
     row = found["head", "21 classes, float32"]
     assert row["rate"] == pytest.approx(multiply_adds / head / (512**3 / product))
