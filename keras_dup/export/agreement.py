@@ -17,14 +17,14 @@ from keras_dup.whole import write_json, writing
 __all__ = ["as_pixels", "compare", "finish", "reference_images", "write"]
 
 _SIDE_CLASSES = 0.05  # the pixels, as a share, that a model has to give to a second class
-_STEPS, _STEP = 40, 4.0  # of the search for such an image; a step in units of 0..255
+_STEPS, _STEP = 20, 4.0  # of the search for such an image; a step in units of 0..255
 
 
 def reference_images(model: keras.Model, size: tuple[int, int] | None = None) -> list[np.ndarray]:
     """Images (H, W, 3) uint8 to compare on: full range and not square; square and of one colour.
 
     Together the model answers them with several classes. If noise does not bring that about, it is
-    changed along the gradients of the probabilities of other classes, in at most 40 steps.
+    changed along the gradients of the probabilities of other classes, in at most 20 steps.
 
     Args: model; size, (H, W) of all images, or None for two different sizes.
     """

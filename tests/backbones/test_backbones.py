@@ -241,3 +241,18 @@ def test_mobilenet_v2_is_that_of_keras_applications():
     for name, expected in theirs(x / 127.5 - 1).items():
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours[name] / scale, expected / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [  # what 0, 127 and 255 become in the publications
+        ("efficientnet_lite0", [-127 / 128, 0, 1]),
+        ("mobilenet_v2", [-1, 127 / 127.5 - 1, 1]),
+        ("xception71", [-1, 127 / 127.5 - 1, 1]),
+    ],
+)
+def test_images_are_scaled_as_published(name, values):
+    image, found = features(name)
+    rescaling = keras.Model(image, found["last"]).get_layer("rescaling")
+    scaled = keras.ops.convert_to_numpy(rescaling(np.array([[[[0, 127, 255]]]], "float32")))
+    np.testing.assert_allclose(scaled.ravel(), values, atol=1e-6)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dup import models, projection
-from keras_dup.export import fold
+from keras_dup.export import _label_maps, fold
 
 SIZES = ((33, 50), (16, 16), (1, 40))
 
@@ -110,6 +110,16 @@ def test_the_compiled_search_finds_the_same_classes(tmp_path):
         assert len(np.unique(expected)) > 2
         for one in (compiled, loaded):
             np.testing.assert_array_equal(one.predict_on_batch(image), expected)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles everything")
+def test_of_equal_scores_the_compiled_search_takes_the_first_class():
+    scores = np.array([[0, 0, 0], [1, 2, 2], [2, 1, 2]], "float32")  # (N, K)
+    expected = scores.argmax(-1)
+    assert expected.tolist() == [0, 1, 0]
+    found = _label_maps._compiled_largest()(np.stack([scores, scores], -1))
+    np.testing.assert_array_equal(found, np.stack([expected, expected], -1))
+    np.testing.assert_array_equal(_label_maps._largest(keras.ops.array(scores)), expected)
 
 
 @pytest.mark.slow
