@@ -275,5 +275,6 @@ def load_projection(
     if projection_or_name in PROJECTIONS:
         file, channels = PROJECTIONS[projection_or_name]
         with _shipped(file) as path:
-            return projection.load(path).first(channels)
+            fitted = projection.load(path)
+        return fitted.first(channels) if isinstance(fitted, LabelProjection) else fitted
     return projection.load(projection_or_name)
