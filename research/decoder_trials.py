@@ -126,6 +126,7 @@ def network(name, recipe, projections):
         16,
         (FEATURE,),
         decoder="dupsampling" if centred else "bilinear",
+        projection="random" if centred else None,  # its decoder is not used
         weights=recipe.weights or None,
     )
     step = "subsampling" if centred else "projection_conv"
