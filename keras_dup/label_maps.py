@@ -77,6 +77,17 @@ class IdTable:
 
     def __call__(self, ids: np.ndarray, name: object) -> np.ndarray:
         """Returns label map uint8 (H, W); ValueError, with `name`, for an id not in the table."""
+        low, high = int(ids.min()), int(ids.max())
+        if high - low < 2**16:  # without sorting, which takes long for large masks
+            table = np.full(high - low + 1, -1, np.int16)
+            for key, value in self.ids.items():
+                if low <= key <= high:
+                    table[key - low] = value
+            if ids.dtype.kind != "u":  # 127 - (-128) is no int8
+                ids = ids.astype(np.promote_types(ids.dtype, np.int32))
+            found = table[ids - ids.dtype.type(low)]
+            if found.min() >= 0:
+                return found.astype(np.uint8)
         unique, places = np.unique(ids, return_inverse=True)
         unknown = [i for i in unique.tolist() if i not in self.ids]
         if unknown:

@@ -48,7 +48,7 @@ def read_json(path: str | os.PathLike) -> Recipe:
             for name, value in fields.items()
         }
         return Recipe(**known)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(
             f"{path}: not the recipe.json of a run of this version ({error})"
         ) from error

@@ -181,3 +181,17 @@ def model_file(folder):
 @given(data=st.data())
 def test_model_files(folder, model_file, data):
     check(models.load, folder / "mutated.keras", data.draw(mutated([model_file])))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("recipe.json", b'{"name": "a", "num_classes": 3, "crop_size": [65]}')]
+)
+def test_what_was_found_is_answered(folder, name, content):
+    check(TEXTS[name][0], folder / name, content)
+
+
+def test_a_table_of_ids_answers_a_large_mask_without_sorting_it(folder):
+    ids = np.zeros((8000, 8000), np.uint8)
+    ids[::7] = 255
+    Image.fromarray(ids).save(folder / "large.png")
+    check(read_mask, folder / "large.png", (folder / "large.png").read_bytes())

@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from mutations import watched
@@ -27,6 +28,15 @@ def test_ids_become_what_the_table_says_or_are_refused(table, data):
     other = data.draw(IDS)
     assume(other not in table)
     assert isinstance(watched(IdTable(table, 4), np.append(ids[0], other)[None], "a"), ValueError)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.int32, np.int64])
+def test_ids_at_the_ends_of_their_type_are_looked_up(dtype):
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    for ids in ([low, high, high // 2], [high - 1, high], [low, low + 1]):
+        table = {i: k for k, i in enumerate(ids)}
+        found = IdTable(table, 3)(np.array([ids], dtype), "a")
+        assert found.tolist() == [list(range(len(ids)))]
 
 
 @given(ids=st.dictionaries(IDS, IDS, min_size=1), num_classes=st.integers(1, 255))
