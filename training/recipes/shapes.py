@@ -1,9 +1,9 @@
-"""The demo's recipe: the built-in shapes, small pictures, minutes on a laptop's CPU.
+"""The demo's recipe: the built-in shapes, small images, minutes on a laptop's CPU.
 
     python -m training.train training/recipes/shapes.py
 
 `make demo` runs it with both decoders. Differs from the paper in everything that time asks for:
-small pictures, 220 steps, a larger learning rate, moving averages of batch norm that follow, and a
+small images, 220 steps, a larger learning rate, moving averages of batch norm that follow, and a
 low-level feature, of 24 channels, that comes down by convolution.
 """
 
