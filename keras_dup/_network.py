@@ -7,7 +7,7 @@ import keras
 from keras_dup import backbones, decoders
 from keras_dup.backbones import keras_model
 from keras_dup.layers import EdgePadding
-from keras_dup.presets import BACKBONES, PRESETS
+from keras_dup.presets import _BACKBONES, PRESETS
 from keras_dup.projection import LabelProjection
 
 DECODERS = ("dupsampling", "bilinear")
@@ -49,7 +49,7 @@ def resolve(preset, preprocessing, **arguments):
     backbone = given.get("backbone", row.get("backbone", _DEFAULTS["backbone"]))
     if backbone != row.get("backbone", backbone):
         row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
-    known = _KERAS_MODEL if isinstance(backbone, keras.Model) else BACKBONES.get(backbone, {})
+    known = _KERAS_MODEL if isinstance(backbone, keras.Model) else _BACKBONES.get(backbone, {})
     network = {**_DEFAULTS, **known, **row, **given, "backbone": backbone}
     network = types.SimpleNamespace(**network)
     _check(network, preprocessing)
@@ -59,7 +59,7 @@ def resolve(preset, preprocessing, **arguments):
 def _check(network, preprocessing):
     is_model = isinstance(network.backbone, keras.Model)
     for name, known in (
-        ("backbone", (network.backbone,) if is_model else tuple(BACKBONES)),
+        ("backbone", (network.backbone,) if is_model else tuple(_BACKBONES)),
         ("output_stride", (*OUTPUT_STRIDES, None) if is_model else OUTPUT_STRIDES),
         ("decoder", DECODERS),
         ("fusion_stride", (*RATIOS, None)),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-__all__ = ["predict", "probabilities", "resized"]
+__all__ = ["predict", "probabilities"]
 
 MAX_PIXELS = 2**28
 """Of an image, or a window of it, after scaling."""
@@ -47,12 +47,14 @@ def predict(
             more than 2**28 pixels.
     """
     if isinstance(image, (list, tuple)) or np.ndim(image) == 4:
-        return [
-            predict(model, _checked(one, f"image {i}"), scales, flip, window)
-            for i, one in enumerate(image)
-        ]
+        images = [_checked(one, f"image {i}") for i, one in enumerate(image)]
+        return [_label_map(model, one, scales, flip, window) for one in images]
+    return _label_map(model, _checked(image, "image"), scales, flip, window)
+
+
+def _label_map(model, image, scales, flip, window):
     id_type = np.min_scalar_type(model.output_shape[-1] - 1)
-    bands = _bands(model, _checked(image, "image"), scales, flip, window)
+    bands = _bands(model, image, scales, flip, window)
     return np.concatenate([band.argmax(-1).astype(id_type) for band in bands])
 
 
@@ -146,15 +148,15 @@ def _averaged(model, image, scales, flip):
     total, (height, width) = 0, image.shape[:2]
     for scale in scales:
         size = [max(1, int((side - 1) * scale) + 1) for side in (height, width)]
-        scaled = resized(image, *size)
+        scaled = _resized(image, *size)
         for mirrored in (False, True) if flip else (False,):
             step = -1 if mirrored else 1
             found = model.predict_on_batch(np.ascontiguousarray(scaled[None, :, ::step]))
-            total = total + resized(np.asarray(found)[0, :, ::step], height, width)
+            total = total + _resized(np.asarray(found)[0, :, ::step], height, width)
     return total / np.float32(len(scales) * (1 + flip))
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Returns (height, width, C) float32, bilinear with aligned corners, as DeepLab does."""
     for axis, size in ((0, height), (1, width)):
         old = image.shape[axis]

@@ -9,7 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["AdaptiveTemperatureSoftmax", "Crop", "DUpsampling", "EdgePadding"]
+__all__ = [
+    "AdaptiveTemperatureSoftmax",
+    "BilinearUpsampling",
+    "Crop",
+    "DUpsampling",
+    "EdgePadding",
+]
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")

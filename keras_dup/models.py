@@ -14,8 +14,6 @@ from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection.autoencoder import AutoencoderUpsampling
 
 __all__ = [
-    "MODELS",
-    "PROJECTIONS",
     "build",
     "class_names",
     "load",
@@ -23,7 +21,7 @@ __all__ = [
 ]
 
 # of PCA the first rows are the projection of fewer channels: one file for several names
-PROJECTIONS = {
+_PROJECTIONS = {
     f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
     for data_set in ("voc2012", "voc2012_trainaug")
     for ratio, most in ((8, 64), (16, 128), (32, 128))
@@ -31,7 +29,7 @@ PROJECTIONS = {
     if channels <= most
 }
 # trained networks that the package has, with the file of their classes' names
-MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
+_MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 _RANDOM_W = (
     "build: no projection is given, so W is random. It stays as it is in training, and the network "
     "stays poor. Fit one to label maps (`keras_dup.projection.fit`) or take one of the package "
@@ -66,8 +64,8 @@ def build(
 ) -> keras.Model:
     """A segmentation network: image -> probabilities, any height and width.
 
-    An argument that is None comes from the preset, else from the backbone's row in
-    `keras_dup.presets.BACKBONES`, else it has the default named here.
+    An argument that is None comes from the preset, else from the backbone, else it
+    has the default named here.
 
     Three strides decide the shape of a decoder. The encoder ends at `output_stride`, low-level
     features meet its last feature at `fusion_stride`, and DUpsampling makes windows of `ratio` x
@@ -75,9 +73,9 @@ def build(
     make use of fine features at their own resolution, at more multiply-adds per channel.
 
     Args:
-        backbone: a name in `keras_dup.presets.BACKBONES` ("xception65" by default), or a functional
-            `keras.Model` with one image input (`keras.applications`, keras-hub, your own), which
-            becomes part of the network with its weights.
+        backbone: the name of a backbone ("xception65" by default; the error for an unknown one
+            lists them), or a functional `keras.Model` with one image input (`keras.applications`,
+            keras-hub, your own), which becomes part of the network with its weights.
         num_classes: K, at least 2; 21 by default.
         output_stride: 8, 16 (default) or 32: size of the image / size of the last feature. The
             project's own backbones reach it by atrous convolution. A `keras.Model` has one output
@@ -88,9 +86,10 @@ def build(
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
         projection: a `LabelProjection`; a `LabelAutoencoder`, whose decoder then is the upsampling;
-            the path of a saved one; or a name in `PROJECTIONS`. "random" draws W at random, and so
-            does None, with a warning unless `weights` fills W: training does not change W, and a
-            network with a random W stays poor. Give a fitted projection before training, here or by
+            the path of a saved one; or the name of one in the package ("voc2012_r16_c64"). "random"
+            draws W at random, and so does None, with a warning unless `weights` fills W: training
+            does not change W, and a network with a random W stays poor. Give a fitted projection
+            before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
         weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
@@ -220,7 +219,7 @@ def _upsampled(x, low_level_features, network):
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:
-    """Loads a trained model: the path of a `.keras` file, or a name in `MODELS`.
+    """Loads a trained model: the path of a `.keras` file, or "voc_animals" of the package.
 
     Returns: `keras.Model`, not compiled.
 
@@ -228,11 +227,11 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
         ValueError: neither a file nor a name (the names are listed), or a file that is damaged or
             no model.
     """
-    if path_or_name in MODELS:
-        with _shipped(MODELS[path_or_name][0]) as path:
+    if path_or_name in _MODELS:
+        with _shipped(_MODELS[path_or_name][0]) as path:
             return keras.models.load_model(path, compile=False)
     if not os.path.isfile(path_or_name):
-        known = ", ".join(MODELS)
+        known = ", ".join(_MODELS)
         raise ValueError(f"{path_or_name}: no such file, and no model of the package ({known})")
     try:
         return keras.models.load_model(path_or_name, compile=False)
@@ -249,8 +248,8 @@ def class_names(path_or_name: str | os.PathLike) -> list[str] | None:
 
     A `.keras` file has them in classes.txt beside it, one name per line.
     """
-    if path_or_name in MODELS:
-        with _shipped(MODELS[path_or_name][1]) as path:
+    if path_or_name in _MODELS:
+        with _shipped(_MODELS[path_or_name][1]) as path:
             return lists.read_lines(path)
     path = pathlib.Path(path_or_name).with_name("classes.txt")
     return lists.read_lines(path) if path.is_file() else None
@@ -264,7 +263,7 @@ def _shipped(name):
 def load_projection(
     projection_or_name: LabelProjection | LabelAutoencoder | str | os.PathLike | None,
 ) -> LabelProjection | LabelAutoencoder | None:
-    """Loads a name in `PROJECTIONS` or the path of an .npz.
+    """Loads the path of an .npz or one of the package by its name ("voc2012_r16_c64").
 
     "random" gives None; anything else is returned as it is.
     """
@@ -272,8 +271,8 @@ def load_projection(
         return None
     if not isinstance(projection_or_name, (str, os.PathLike)):
         return projection_or_name
-    if projection_or_name in PROJECTIONS:
-        file, channels = PROJECTIONS[projection_or_name]
+    if projection_or_name in _PROJECTIONS:
+        file, channels = _PROJECTIONS[projection_or_name]
         with _shipped(file) as path:
             fitted = projection.load(path)
         return fitted.first(channels) if isinstance(fitted, LabelProjection) else fitted

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import importlib.util
-import os
 import pathlib
 import textwrap
 import typing
@@ -14,12 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_dup.label_maps import VOID, palette
-from keras_dup.whole import writing
 
 if typing.TYPE_CHECKING:  # it imports TensorFlow
     from keras_dup.data.protocol import Dataset
 
-__all__ = ["comparison", "overlay", "save"]
+__all__ = ["comparison", "overlay"]
 
 _Predict = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 -> (H, W) class ids
 
@@ -59,12 +57,6 @@ def mixed(image: np.ndarray, label_map: np.ndarray, opacity: float = OPACITY) ->
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
     share = np.where(label_map == 0, 0.0, opacity)[..., None]
     return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
-
-
-def save(picture: Image.Image, path: str | os.PathLike, **options: typing.Any) -> None:
-    """Writes a picture, the whole file or none; `options` are those of Pillow's `save`."""
-    with writing(path) as temporary:
-        picture.save(temporary, **options)
 
 
 def difference(truth: np.ndarray, label_map: np.ndarray) -> np.ndarray:

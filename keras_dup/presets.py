@@ -3,10 +3,10 @@
 Plain data. `build(preset="voc2012_xception65")` builds a row; other arguments override it.
 """
 
-__all__ = ["BACKBONES", "PRESETS"]
+__all__ = ["PRESETS"]
 
 # low-level features: the best of the paper's tables, or features at the same places; channels: C~
-BACKBONES = {
+_BACKBONES = {
     "xception65": {"low_level_features": ("mfb1u16c3",), "channels": 128},
     "xception71": {"low_level_features": ("mfb1u16c3",), "channels": 256},
     "resnet50": {"low_level_features": ("conv1_3", "b3u6c3"), "channels": 64},

@@ -8,8 +8,12 @@ import pathlib
 import re
 import zlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-__all__ = ["remove_leftovers", "write_json", "writing"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["remove_leftovers", "write_json", "write_picture", "writing"]
 
 _LONGEST = 200  # bytes of a file name; systems take 255, and the temporary name is longer
 _LEFTOVER = re.compile(r"\.\d+\.(?!\.)")  # how the temporary names of `writing` begin
@@ -55,6 +59,12 @@ def write_json(content: object, path: str | os.PathLike) -> None:
     """Writes what JSON can hold to `path`."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_picture(picture: "Image.Image", path: str | os.PathLike, **options: object) -> None:
+    """Writes an image of Pillow; `options` are those of its `save`."""
+    with writing(path) as temporary:
+        picture.save(temporary, **options)
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:

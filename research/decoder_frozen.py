@@ -14,10 +14,10 @@ import time
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from keras_dup import models
-from keras_dup.layers import AdaptiveTemperatureSoftmax, BroadcastLike
+from keras_dup.layers import AdaptiveTemperatureSoftmax
 from keras_dup.training import datasets, load_recipe, provenance
 from research import decoder_measure, decoder_trials
 
@@ -60,7 +60,7 @@ def network(trial, classes, projections, channels):
     x, low = keras.Input((None, None, channels)), keras.Input((None, None, 24))
     pooled = layers.GlobalAveragePooling2D(keepdims=True)(x)
     pooled = decoder_trials.convolution(pooled, 128, name="neck_pooling")
-    parts = [BroadcastLike()([pooled, x]), decoder_trials.convolution(x, 128, name="neck0")]
+    parts = [pooled + ops.zeros_like(x[..., :1]), decoder_trials.convolution(x, 128, name="neck0")]
     parts.append(decoder_trials.separable_convolution(x, 128, "neck1", rate=6))
     y = decoder_trials.convolution(layers.Concatenate()(parts), 256, name="neck_projection")
     found = head(decoder_trials.Tensors(y, low, classes, projections))

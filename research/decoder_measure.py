@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from keras_dup.evaluation import boundary_counts, confusion, distance_to_a_change, ious
+from keras_dup.evaluation import confusion, distance_to_a_change, ious
 
 __all__ = ["borders", "measure"]
 
@@ -40,7 +40,6 @@ def measure(truths, sizes, predictions, classes):
     total, trimaps = np.zeros((classes, classes), np.int64), {4: 0, 8: 0}
     hits, pixels = np.zeros((2, len(DISTANCES) + 1), np.int64)
     ours, theirs = ({grid: np.zeros(4, np.int64) for grid in GRIDS} for _ in range(2))
-    contours = np.zeros((2, classes), np.int64)
     for truth, (height, width), found in zip(truths, sizes, predictions, strict=True):
         truth, found = truth[:height, :width], found[:height, :width]
         total += confusion(truth, found, classes)
@@ -52,19 +51,15 @@ def measure(truths, sizes, predictions, classes):
         band = np.digitize(distance[valid], DISTANCES)
         pixels += np.bincount(band, minlength=len(pixels))
         hits += np.bincount(band[(found == truth)[valid]], minlength=len(pixels))
-        contours += boundary_counts(truth, found, classes)
         for grid in GRIDS:
             ours[grid] += borders(found, grid)
             theirs[grid] += borders(truth, grid, valid)
     iou = ious(total)
-    both, either = contours
-    boundary = np.divide(both, either, out=np.full(classes, np.nan), where=either > 0)
     return {
         "miou": float(np.nanmean(iou)),
         "iou": [None if np.isnan(value) else float(value) for value in iou],
         "pixel_accuracy": float(np.trace(total) / total.sum()),
         "trimap_miou": {band: float(np.nanmean(ious(c))) for band, c in trimaps.items()},
-        "boundary_iou": float(np.nanmean(boundary)),
         "distances": DISTANCES,
         "accuracy_by_distance": (hits / pixels).tolist(),
         "blocks": {grid: _over_chance(counts) for grid, counts in ours.items()},

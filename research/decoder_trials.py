@@ -21,7 +21,6 @@ from keras_dup.layers import (
     Crop,
     DUpsampling,
     EdgePadding,
-    Subsampling,
 )
 from keras_dup.training import datasets
 
@@ -188,7 +187,7 @@ def _fused(x, feature, width=256, detail=48, extra=(), name="fuse"):
 
 def _fused_coarse(t):
     """The paper's: the low-level feature comes down to the last one, on the centres of windows."""
-    return _fused(t.x, Subsampling(4, 2, name="fuse_16_subsampling")(t.low), name="fuse_16")
+    return _fused(t.x, t.low[:, 2::4, 2::4], name="fuse_16")
 
 
 def _nearest(fitted, temperature):

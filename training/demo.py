@@ -53,7 +53,7 @@ def main(arguments=None):
     export.saved_model(model, output / "saved_model", images=images)
     export.litert(model, output / "model.tflite", input_size=recipe.crop_size, images=images)
     picture = pictures.comparison(val_data, predictors, 6, 240)
-    pictures.save(picture, output / "comparison.png")
+    picture.save(output / "comparison.png")
     times = {decoder: milliseconds(predict, images) for decoder, predict in predictors.items()}
     print(summary(reports, times))
     print(f"\npicture: {output / 'comparison.png'}")

@@ -23,9 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (fit, train, predict, evaluate, export, flops):
         command.add(commands)
-    arguments = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     try:
-        arguments.run(arguments)
+        parsed.run(parsed)
     except (ValueError, OSError) as error:
         sys.exit(f"keras-dup: {error}")
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_dup.cli import options
-from keras_dup.whole import write_json
+from keras_dup.whole import write_json, write_picture
 
 __all__ = ["add"]
 
@@ -49,8 +49,8 @@ def _run(arguments):
         report_path, confusion_path, worst_path = paths
         report_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(report, report_path)
-        pictures.save(pictures.confusion(report["confusion"], names), confusion_path)
-        pictures.save(pictures.worst(predict, dataset, report), worst_path)
+        write_picture(pictures.confusion(report["confusion"], names), confusion_path)
+        write_picture(pictures.worst(predict, dataset, report), worst_path)
         print(f"{', '.join(_FILES)} are in {arguments.output}")
 
 

@@ -37,6 +37,7 @@ def _outputs(folder, formats):
 
 def _run(arguments):
     from keras_dup import data
+    from keras_dup.data import listing
     from keras_dup.export import measure
 
     options.set_limits(arguments)
@@ -45,7 +46,7 @@ def _run(arguments):
     size, dataset = tuple(arguments.input_size), options.labelled(arguments, names)
     calibration, files = None, []
     if arguments.calibration:
-        files = data.image_files(arguments.calibration)
+        files = listing.image_files(arguments.calibration)
     options.plan(arguments, _outputs(Path(arguments.output), formats), dataset, files)
     if files:
         calibration = [data.read_image(file) for file in files[:: -(-len(files) // _CALIBRATION)]]

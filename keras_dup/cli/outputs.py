@@ -31,12 +31,13 @@ def plan(
         reads: the files that it reads, those in folders too; None is left out.
         folders: {folder that it reads as a whole: endings of the files that it takes there}.
     """
-    writes, reads = [Path(path) for path in writes], [path for path in reads if path]
-    taken = {}
-    for path in reads:
-        taken.update(dict.fromkeys(_identities(path), path))
-    seen = {}
-    for path in writes:
+    outputs = [Path(path) for path in writes]
+    taken: dict[object, str | os.PathLike] = {}
+    for read in reads:
+        if read:
+            taken.update(dict.fromkeys(_identities(read), read))
+    seen: dict[object, Path] = {}
+    for path in outputs:
         for identity in _identities(path):
             if identity in taken:
                 raise ValueError(
@@ -46,7 +47,7 @@ def plan(
             if seen.setdefault(identity, path) is not path:
                 raise ValueError(f"{path} and {seen[identity]} would be one file; rename an input")
     for folder, endings in (folders or {}).items():
-        for path in writes:
+        for path in outputs:
             inside = os.path.realpath(path.parent) == os.path.realpath(folder)
             if inside and path.suffix.lower() in endings:
                 raise ValueError(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from keras_dup.cli import options, outputs
+from keras_dup.whole import write_picture
 
 __all__ = ["add"]
 
@@ -54,9 +55,9 @@ def _run(arguments):
 
 def _images(given, output):
     """The images to predict on, without what earlier runs wrote."""
-    from keras_dup import data
+    from keras_dup.data import listing
 
-    files = data.image_files(given)
+    files = listing.image_files(given)
     folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
     folders.add(os.path.realpath(output))
     results = {
@@ -88,5 +89,5 @@ def _write(predict, names, file, label_map_path, overlay_path):
     label_map = predict(image)
     mark = PngInfo()
     mark.add_text(*outputs.MARK)
-    pictures.save(label_picture(label_map), label_map_path, pnginfo=mark)
-    pictures.save(pictures.overlay(image, label_map, names), overlay_path, pnginfo=mark)
+    write_picture(label_picture(label_map), label_map_path, pnginfo=mark)
+    write_picture(pictures.overlay(image, label_map, names), overlay_path, pnginfo=mark)

@@ -67,12 +67,13 @@ def add(commands):
 
 def _run(arguments):
     from keras_dup import training
+    from keras_dup.training._recipe_files import override
 
     folders = (arguments.images, arguments.masks, arguments.num_classes)
     if None in folders if arguments.data_set is None else folders != (None, None, None):
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
     options.set_limits(arguments)
-    recipe = training.override(_recipe(arguments), arguments.overrides)
+    recipe = override(_recipe(arguments), arguments.overrides)
     root = Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
     files = [root / recipe.weights, root / recipe.projection, recipe.weights, recipe.projection]
     files = [path for path in files if os.path.isfile(path)]
@@ -83,14 +84,15 @@ def _run(arguments):
 
 
 def _recipe(arguments):
-    from keras_dup import data, training
+    from keras_dup import training
+    from keras_dup.data.catalogue import CATALOGUE
 
     common = {"name": Path(arguments.output).name, "skip_bad": arguments.skip_bad, **_DEFAULTS}
     if arguments.data_set:
-        if arguments.data_set not in data.CATALOGUE:
-            known = ", ".join(data.CATALOGUE)
+        if arguments.data_set not in CATALOGUE:
+            known = ", ".join(CATALOGUE)
             raise ValueError(f"--data-set {arguments.data_set}: expected one of {known}")
-        names = data.CATALOGUE[arguments.data_set].class_names
+        names = CATALOGUE[arguments.data_set].class_names
         root = os.path.abspath(arguments.data_dir) if arguments.data_dir else ""
         recipe = {"data_set": arguments.data_set, "data_root": root, "num_classes": len(names)}
         return training.Recipe(**recipe, class_names=names, **common)
@@ -117,10 +119,10 @@ def _completed(recipe, given, output):
     import dataclasses
 
     from keras_dup import pretrained
-    from keras_dup.presets import BACKBONES
+    from keras_dup.presets import _BACKBONES
     from keras_dup.training import datasets
 
-    known = dict(BACKBONES.get(recipe.backbone, {}))
+    known = dict(_BACKBONES.get(recipe.backbone, {}))
     if recipe.backbone in pretrained.IMAGENET:
         known["weights"] = "imagenet"
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:

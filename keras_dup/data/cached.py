@@ -30,7 +30,8 @@ class Cached:
         self.max_bytes = max_bytes
         self.num_classes = data.num_classes
         self.class_names = data.class_names
-        self._kept, self._bytes, self._lock = {}, 0, Lock()
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._bytes, self._lock = 0, Lock()
 
     def __len__(self):
         return len(self.data)

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _tfds():
     return tensorflow_datasets
 
 
-class Records:
+class Records(Sequence):
     """The examples of a prepared split by index, as tfds stored them: {key: bytes}.
 
     Safe in threads, in forked processes and to pickle.

@@ -53,7 +53,7 @@ def allow_pixels(max_pixels: int) -> None:
 @contextlib.contextmanager
 def opened(file: str | os.PathLike | BinaryIO, name: object) -> Iterator[Image.Image]:
     """Gives the image of a file, its pixels not decoded yet; errors call it `name`."""
-    if isinstance(file, io.IOBase):
+    if not isinstance(file, (str, os.PathLike)):
         yield _image(file, name)
         return
     if os.path.exists(file) and not os.path.isfile(file):

@@ -58,7 +58,7 @@ class Folder:
         self.class_names = checked_names(class_names, num_classes)
         pairs = pair(images, masks, names)
         self.image_files, self.mask_files = map(list, zip(*pairs, strict=True))
-        self.id_counts = None
+        self.id_counts: IdCounts | None = None
 
     def __len__(self):
         return len(self.image_files)
@@ -169,7 +169,7 @@ class LabelMaps(LabelMapsOf):
     def __len__(self):
         return len(self.files)
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # no slices
         """Returns label map i as uint8 (H, W), void 255; ValueError if its file is unusable."""
         return read_label_map(self.files[i], self.num_classes, self.ignore_class, self.ids)
 

@@ -106,7 +106,7 @@ def files_by_name(folder: str | os.PathLike, endings: tuple[str, ...]) -> dict[s
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    files = {}
+    files: dict[str, Path] = {}
     for path in _files(folder, endings):
         name = _composed(path.stem)
         if name in files:

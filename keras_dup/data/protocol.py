@@ -41,7 +41,7 @@ class LabelMapsOf(Sequence):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # no slices
         """Returns label map i as uint8 (H, W), void 255; IndexError past the ends."""
         if not 0 <= i < len(self.data):
             raise IndexError(f"label map {i} of {len(self.data)}")

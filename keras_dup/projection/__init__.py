@@ -11,7 +11,6 @@ from keras_dup.projection.fitting import count_windows, fit, fit_counts
 from keras_dup.projection.label_projection import (
     LabelAutoencoder,
     LabelProjection,
-    nearest,
 )
 from keras_dup.projection.loading import load
 from keras_dup.projection.recoding import recode
@@ -24,7 +23,6 @@ __all__ = [
     "fit",
     "fit_counts",
     "load",
-    "nearest",
     "recode",
     "reconstruction_miou",
 ]

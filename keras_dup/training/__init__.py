@@ -4,21 +4,20 @@
     report = train(recipe, "runs/shapes")
 
 The parts of a run, for scripts of your own: `datasets`, `build_network`, `training_copy`,
-`predictor`, `read_log`, `provenance`. Most of these import TensorFlow, when they are first used.
+`predictor`, `provenance`. Most of these import TensorFlow, when they are first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keras_dup.training._datasets import datasets, find_weights
+    from keras_dup.training._datasets import datasets
     from keras_dup.training._errors import Interrupted, WorkerLost
-    from keras_dup.training._log import read_log
     from keras_dup.training._network import build_network
     from keras_dup.training._predictor import predictor
     from keras_dup.training._provenance import provenance
     from keras_dup.training._recipe import Recipe
-    from keras_dup.training._recipe_files import load_recipe, override
+    from keras_dup.training._recipe_files import load_recipe
     from keras_dup.training._run import train, train_or_exit
     from keras_dup.training._training_copy import training_copy
 
@@ -28,25 +27,21 @@ __all__ = [
     "WorkerLost",
     "build_network",
     "datasets",
-    "find_weights",
     "load_recipe",
-    "override",
     "predictor",
     "provenance",
-    "read_log",
     "train",
     "train_or_exit",
     "training_copy",
 ]
 _MODULES = {
-    "_datasets": ("datasets", "find_weights"),
+    "_datasets": ("datasets",),
     "_errors": ("Interrupted", "WorkerLost"),
-    "_log": ("read_log",),
     "_network": ("build_network",),
     "_predictor": ("predictor",),
     "_provenance": ("provenance",),
     "_recipe": ("Recipe",),
-    "_recipe_files": ("load_recipe", "override"),
+    "_recipe_files": ("load_recipe",),
     "_run": ("train", "train_or_exit"),
     "_training_copy": ("training_copy",),
 }

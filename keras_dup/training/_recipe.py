@@ -85,7 +85,7 @@ class Recipe:
     """MODULE:FUNCTION, of (recipe, projection): returns a model as `models.build` does, in place
     of the one that the following fields describe."""
     backbone: str = "resnet50"
-    """A name in `presets.BACKBONES`."""
+    """The name of a backbone."""
     weights: str = ""
     """As in `models.build`: "imagenet", or a file (relative to data_root, or to here)."""
     output_stride: int = 16
@@ -120,7 +120,7 @@ class Recipe:
     """Whether T is trained; temperature 1 and False are the paper's "vanilla softmax" (4.1.4)."""
     projection: str = ""
     """"" fits W to the training label maps; a name or file of `models.build`; "random"; or
-    "nearest" (`keras_dup.projection.nearest`, with num_classes channels)."""
+    "nearest" (nearest-neighbour upsampling as a W, with num_classes channels)."""
     class_balance: float = 0.0
     """Of that fit, 0 to 0.5: how much more the pixels of rare classes count."""
     train_projection: bool = False

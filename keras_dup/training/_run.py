@@ -14,6 +14,7 @@ import keras
 from keras_dup import data, evaluation, flops, pictures, projection
 from keras_dup.lists import write_lines
 from keras_dup.models import load_projection
+from keras_dup.projection import label_projection
 from keras_dup.projection.report import flat_classes
 from keras_dup.training import _callbacks, _distribution, _folder
 from keras_dup.training._checkpoint import Checkpoint, restore
@@ -24,7 +25,7 @@ from keras_dup.training._network import build_network
 from keras_dup.training._predictor import predictor
 from keras_dup.training._recipe import Recipe
 from keras_dup.training._training_copy import TrainingModel, pretraining_copy, training_copy
-from keras_dup.whole import write_json, writing
+from keras_dup.whole import write_json, write_picture, writing
 
 _MAPS_PER_WORKER = 200  # to fit W: for fewer a process is not worth its start
 
@@ -196,7 +197,7 @@ class _Run:
                 report["temperature"] = float(rows[-1]["temperature"])
         write_json(report, output / "report.json")
         picture = pictures.comparison(self.val_data, {"prediction": predict}, 6, 240)
-        pictures.save(picture, output / "predictions.png")
+        write_picture(picture, output / "predictions.png")
         print(evaluation.table(report))
         if rows:
             found = report["best"]
@@ -248,7 +249,7 @@ def _projection(recipe, train_data, output):
     if recipe.decoder != "dupsampling" or recipe.projection == "random":
         return None
     if recipe.projection == "nearest":
-        return projection.nearest(recipe.num_classes, recipe.window_ratio)
+        return label_projection.nearest(recipe.num_classes, recipe.window_ratio)
     if recipe.projection:
         return load_projection(recipe.projection)
     path, made_of = output / _folder.PROJECTION, _folder.fitted_on(recipe, train_data)

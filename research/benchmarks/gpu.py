@@ -111,9 +111,7 @@ def training(backbone, decoder, stride, arguments):
 
 
 def features(backbone):
-    from keras_dup.presets import BACKBONES
-
-    return FEATURES.get(backbone, BACKBONES[backbone]["low_level_features"])
+    return FEATURES.get(backbone)  # None: those of the package
 
 
 def images(arguments):

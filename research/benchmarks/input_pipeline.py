@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_dup.data import VOID, Cached, Folder, Shapes, train_batches
+from keras_dup.data import VOID, Folder, Shapes, train_batches
 from research.benchmarks.machine import machine, printed_by
 
 CROPS = ((240, 320), (257, 257), (513, 513))
@@ -108,9 +108,22 @@ def from_files(data, crop):
     return dict(zip(WAYS, (ours, *keras_cv_streams(images, crop)), strict=True))
 
 
+class Decoded:
+    """A data set whose images and label maps were all read at the start."""
+
+    def __init__(self, data):
+        self.num_classes, self.class_names = data.num_classes, data.class_names
+        self.image = [data.image(i) for i in range(len(data))].__getitem__
+        self.label_map = list(data.label_maps()).__getitem__
+        self.count = len(data)
+
+    def __len__(self):
+        return self.count
+
+
 def from_memory(data, crop):
     """The same, from decoded images, handed over in the same way."""
-    data = Cached(data)
+    data = Decoded(data)
 
     def one_image(i):
         kinds = (tf.uint8, tf.uint8)

@@ -1,13 +1,13 @@
 """The runs of a table: the command that trains a row, its result file, its recipe and its model."""
 
 import argparse
+import csv
 import json
 import shlex
 import subprocess
 import sys
 
 from keras_dup import training
-from keras_dup.training import read_log
 from research.experiments import tables
 from research.files import write_json
 
@@ -59,8 +59,14 @@ def result(output, words):
         "recipe": json.loads((output / "recipe.json").read_text()),
         "runs": json.loads((output / "runs.json").read_text()),
         "report": {key: value for key, value in report.items() if key not in UNUSED},
-        "log": read_log(output / "log.csv", report["steps"]),
+        "log": log(output / "log.csv"),
     }
+
+
+def log(path):
+    """The rows of a run's log, {column: text} each."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def finished_run(table, row, seed):

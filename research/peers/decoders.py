@@ -12,7 +12,6 @@ import keras
 
 from keras_dup import models
 from keras_dup.layers import Crop, EdgePadding
-from keras_dup.training import find_weights
 
 
 def keras_hub(recipe, projection=None):
@@ -68,7 +67,7 @@ def _encoder(recipe):
         recipe.output_stride,
         recipe.low_level_features,
         decoder="bilinear",
-        weights=find_weights(recipe),
+        weights=recipe.weights,
     )
     (name,) = recipe.low_level_features
     features = (

@@ -46,7 +46,7 @@ def main(arguments=None):
     chosen = extremes(*mious, arguments.count)
     picture = pictures.comparison(val, predictors, width=200, chosen=chosen)
     path = tables.RUNS / arguments.table / f"{'-'.join(arguments.rows)}.png"
-    pictures.save(picture, path)
+    picture.save(path)
     differences = np.subtract(*[[miou[i] for i in chosen] for miou in reversed(mious)])
     print(path, "image mIoU:", ", ".join(f"{100 * d:+.1f}" for d in differences))
 

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_dup import models
-from keras_dup.training import datasets, find_weights, provenance
+from keras_dup.training import datasets, provenance
 from research.experiments import tables
 from research.experiments.runs import finished_run, parse, recipe_of
 from research.files import write_json
@@ -55,7 +55,7 @@ def main(arguments=None):
         recipe.output_stride,
         low_level_features=(),
         decoder="bilinear",
-        weights=find_weights(recipe),
+        weights=recipe.weights,
     )
     found = [{"row": None, "seed": None, "r2": measure(encoder, train, val)}]
     print(f"before: {found[0]['r2']:.3f}", flush=True)

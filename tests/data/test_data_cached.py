@@ -3,7 +3,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from keras_dup.data import Cached, Shapes, train_batches
+from keras_dup.data import Shapes, train_batches
+from keras_dup.data.cached import Cached
 
 
 class Counted(Shapes):

@@ -27,6 +27,7 @@ from archives import (
 from PIL import Image
 
 from keras_dup import data, projection
+from keras_dup.data.catalogue import CATALOGUE
 
 pytest.importorskip("tensorflow_datasets", reason="extra tfds is not installed")
 
@@ -189,9 +190,9 @@ def test_cityscapes_takes_train_ids_from_the_label_ids(folders):
 
 
 def test_every_label_id_of_cityscapes_goes_where_cityscapes_scripts_put_it():
-    expected = [255] * 7 + [0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10, 11]
-    expected += [12, 13, 14, 15, 255, 255, 16, 17, 18]
-    ids = data.CATALOGUE["cityscapes"].ids
+    expected = [255] * 7 + [0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, *range(6, 16)]
+    expected += [255, 255, 16, 17, 18]
+    ids = CATALOGUE["cityscapes"].ids
     assert [ids[k] for k in range(34)] == expected and len(ids) == 34
 
 
@@ -331,9 +332,8 @@ def test_threads_forks_and_pickles_read_the_same(folders):
     assert parts == alone * 10
     again = pickle.loads(pickle.dumps(train))
     assert [again.label_map(i).tobytes() for i in range(20)] == alone
-    fitted = [
-        projection.fit(train.label_maps(), 11, 8, 4, workers=workers) for workers in (1, 2)
-    ]  # two workers are forked from a process that has read
+    # two workers are forked from a process that has read
+    fitted = [projection.fit(train.label_maps(), 11, 8, 4, workers=count) for count in (1, 2)]
     np.testing.assert_allclose(fitted[0].mean, fitted[1].mean, atol=1e-6)
 
 

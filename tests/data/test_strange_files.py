@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import data
-from keras_dup.data import files
+from keras_dup.data import cached, files
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
 IDS = (np.arange(40 * 64) % 3).reshape(40, 64).astype(np.uint8)
@@ -172,7 +172,7 @@ def test_a_table_of_ids_is_a_folders_too(tmp_path):
 @pytest.mark.parametrize("kind", ["shapes", "examples", "cached"])
 def test_every_data_set_keeps_to_the_protocol(kind):
     shapes = data.Shapes(3, (32, 32))
-    made = {"shapes": shapes, "examples": data.Examples(shapes, 7), "cached": data.Cached(shapes)}
+    made = {"shapes": shapes, "examples": data.Examples(shapes, 7), "cached": cached.Cached(shapes)}
     maps = made[kind].label_maps()
     assert isinstance(made[kind], data.Dataset) and len(maps) == 3
     np.testing.assert_array_equal(list(maps), [shapes.label_map(i) for i in range(3)])

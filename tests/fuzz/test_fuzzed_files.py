@@ -15,6 +15,7 @@ from keras_dup import lists, models, projection, training
 from keras_dup.cli import options
 from keras_dup.data import images, listing, masks
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
+from keras_dup.training import _log, _recipe_files
 
 NAMES = "a\nb c\nMüller\n\n2008_000032\n"
 LOG = "step,loss,val_miou\r\n100,0.5,0.31\r\n200,0.25,\r\n"
@@ -105,11 +106,11 @@ def read_recipe(path):
 
 def override(path):
     recipe = training.Recipe("a", 3)
-    training.override(recipe, path.read_text("latin-1").splitlines())
+    _recipe_files.override(recipe, path.read_text("latin-1").splitlines())
 
 
 def read_log(path):
-    assert all(int(row["step"]) <= 1000 for row in training.read_log(path, 1000))
+    assert all(int(row["step"]) <= 1000 for row in _log.read_log(path, 1000))
 
 
 TEXTS = {

@@ -5,7 +5,7 @@ import pytest
 from label_maps import CHANNELS, RATIO, VOID, assert_same, fit
 
 from keras_dup import projection
-from keras_dup.projection import loading
+from keras_dup.projection import label_projection, loading
 
 
 def test_a_saved_projection_loads_equal(tmp_path, fitted):
@@ -108,7 +108,7 @@ def test_load_refuses_more_than_memory_should_hold_and_what_is_no_file(
 
 
 def test_nearest_survives_saving_although_its_variance_is_unknown(tmp_path):
-    loaded = projection.load(projection.nearest(3, 4).save(tmp_path / "p"))
+    loaded = projection.load(label_projection.nearest(3, 4).save(tmp_path / "p"))
     assert np.isnan(loaded.explained_variance_ratio).all() and loaded.channels == 3
 
 

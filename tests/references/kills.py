@@ -18,9 +18,9 @@ import numpy as np
 from ten_steps import RECIPE, build
 
 from keras_dup import data, models, training
-from keras_dup.training import _checkpoint, _run, _training_copy
+from keras_dup.training import _checkpoint, _recipe_files, _run, _training_copy
 
-RECIPE = training.override(RECIPE, ["steps=60", "steps_per_epoch=20", "checkpoint_steps=2"])
+RECIPE = _recipe_files.override(RECIPE, ["steps=60", "steps_per_epoch=20", "checkpoint_steps=2"])
 SIZE = RECIPE.crop_size
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup import data, layers, models, training
-from keras_dup.training import _run
+from keras_dup.training import _recipe_files, _run
 
 PAUSE = float(os.environ.get("PAUSE", "0"))  # seconds a picture takes
 DEVICES = int(os.environ.get("DEVICES", "1"))
@@ -68,7 +68,7 @@ def main(output, *overrides):
     models.build = build
     size = RECIPE.crop_size
     _run.datasets = lambda recipe, run: (UnevenVoid(recipe.train_count, size), data.Shapes(1, size))
-    report = training.train_or_exit(training.override(RECIPE, overrides), output)
+    report = training.train_or_exit(_recipe_files.override(RECIPE, overrides), output)
     if report:
         model = models.load(pathlib.Path(output) / "model.keras")
         np.savez(pathlib.Path(output) / "weights.npz", *model.get_weights())

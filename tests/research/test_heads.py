@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_dup import projection
 from keras_dup.data import VOID
+from keras_dup.projection import label_projection
 from research.probes import heads
 
 
 def head(kind, size, start):
-    fitted = projection.nearest(3, 8)
+    fitted = label_projection.nearest(3, 8)
     found = heads.Head(kind, size, start, fitted, (4, 5, 3))
     found.kernel[size // 2, size // 2, :, :3].assign(np.eye(3))
     return found

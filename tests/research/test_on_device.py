@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dup.data import augment
+from keras_dup.data.augment import augment
 from keras_dup.layers import Crop
 from keras_dup.training import Recipe, training_copy
 from research import decoder_trials, on_device, on_device_data, on_device_train

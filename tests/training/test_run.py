@@ -13,7 +13,7 @@ import pytest
 from tiny_run import TINY
 
 from keras_dup import data, evaluation, layers, models, projection, training
-from keras_dup.projection import nearest
+from keras_dup.projection.label_projection import nearest
 from keras_dup.training import (
     _checkpoint,
     _folder,
@@ -162,7 +162,8 @@ def test_a_run_of_a_folder_fits_w_on_all_cores(monkeypatch, tmp_path):
 
 
 def test_a_recipe_needs_no_tensorflow():
-    code = "import sys; from keras_dup.training import Recipe, load_recipe, override; "
+    code = "import sys; from keras_dup.training import Recipe, load_recipe; "
+    code += "from keras_dup.training._recipe_files import override; "
     code += "override(Recipe('a', 2), ['steps=3']); assert 'tensorflow' not in sys.modules"
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)

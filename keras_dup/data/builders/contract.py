@@ -24,7 +24,10 @@ __all__ = [
 ]
 
 
-class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class SegmentationBuilder(
+    tfds.core.GeneratorBasedBuilder,
+    skip_registration=True,  # type: ignore[call-arg]  # of tfds, which has no types
+):
     """A tfds builder of {"image": (H, W, 3), "segmentation_mask": (H, W, 1)}, uint8, void 255.
 
     Images are kept as the files they are, label maps as PNGs, in order of their names. A
@@ -34,8 +37,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    CLASS_NAMES = ()
-    ARCHIVES: ClassVar = {}
+    CLASS_NAMES: tuple[str, ...] = ()
+    ARCHIVES: ClassVar[dict[str, str]] = {}
     HOMEPAGE = ""
 
     @property
