@@ -12,7 +12,6 @@ from keras_dup.training import (
     _callbacks,
     _distribution,
     _log,
-    read_log,
 )
 
 
@@ -31,8 +30,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_pictures():
 
 def test_rows_after_the_last_checkpoint_are_forgotten(tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n2,1.0\n4,0.5\n")
-    assert [row["step"] for row in read_log(tmp_path / "log.csv", 2)] == ["2"]
-    assert read_log(tmp_path / "none.csv", 2) == []
+    assert [row["step"] for row in _log.read_log(tmp_path / "log.csv", 2)] == ["2"]
+    assert _log.read_log(tmp_path / "none.csv", 2) == []
 
 
 def test_curves_are_drawn_of_what_the_log_has(tmp_path):

@@ -8,8 +8,8 @@ from tiny_run import TINY
 
 from keras_dup import data
 from keras_dup.training import (
+    _datasets,
     datasets,
-    find_weights,
 )
 
 
@@ -32,9 +32,9 @@ def test_weights_may_lie_where_the_data_lie(tmp_path, monkeypatch):
         ("other.h5", "other.h5"),
         ("", None),
     ):
-        assert find_weights(dataclasses.replace(recipe, weights=name)) == found
+        assert _datasets.find_weights(dataclasses.replace(recipe, weights=name)) == found
     monkeypatch.delenv("KERAS_DUP_DATA", raising=False)
-    assert find_weights(TINY) is None  # the root is where one stands
+    assert _datasets.find_weights(TINY) is None  # the root is where one stands
 
 
 def test_data_that_are_not_there_are_named_with_the_place(tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from keras_dup.projection.label_projection import nearest
 from keras_dup.training import (
     _checkpoint,
     _folder,
+    _log,
     _run,
     datasets,
     predictor,
-    read_log,
 )
 
 
@@ -32,7 +32,7 @@ def test_a_run_leaves_report_logs_and_pictures(finished):
     output, report = finished
     assert json.loads((output / "report.json").read_text()) == report
     assert 0 <= report["miou"] <= 1 and set(report["iou"]) == set(data.Shapes(1).class_names)
-    rows = read_log(output / "log.csv", last_step=4)
+    rows = _log.read_log(output / "log.csv", last_step=4)
     assert [row["step"] for row in rows] == ["2", "4"]
     for name in ("loss", "val_miou", "temperature", "learning_rate", "peak_memory_mib"):
         assert np.isfinite(float(rows[1][name]))
