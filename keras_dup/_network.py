@@ -4,8 +4,8 @@ import types
 
 import keras
 
-from keras_dup import backbones, decoders
-from keras_dup.backbones import keras_model
+from keras_dup import _backbones, _decoders
+from keras_dup._backbones import keras_model
 from keras_dup.layers import EdgePadding
 from keras_dup.presets import _BACKBONES, PRESETS
 from keras_dup.projection import LabelProjection
@@ -25,7 +25,7 @@ _DEFAULTS = {
     "ratio": None,
     "downsample": "subsample",
     "fusion_channels": 256,
-    "low_level_channels": decoders.LOW_LEVEL_CHANNELS,
+    "low_level_channels": _decoders.LOW_LEVEL_CHANNELS,
     "context_channels": None,
     "coarse_scores": False,
     "initializer": "glorot_uniform",
@@ -117,7 +117,7 @@ def is_centred(network):
 
 def fusion(network):
     """The `Fusion` of a network."""
-    return decoders.Fusion(
+    return _decoders.Fusion(
         network.fusion_stride,
         network.fusion_channels,
         network.low_level_channels,
@@ -130,9 +130,9 @@ def fusion(network):
 def start(network, projection):
     """The function that sets the first weights of the DUpsampling decoder, or None."""
     if network.interpolated_scores:
-        name, start = "interpolated_scores=True", decoders.start_as_bilinear
+        name, start = "interpolated_scores=True", _decoders.start_as_bilinear
     elif network.initializer == "nearest":
-        name, start = "initializer='nearest'", decoders.start_as_nearest
+        name, start = "initializer='nearest'", _decoders.start_as_nearest
     else:
         return None
     if not isinstance(projection, LabelProjection):
@@ -163,7 +163,7 @@ def encode(network, preprocessing):
         return image, features, strides
     _set_strides(network, network.output_stride)
     image = keras.Input((None, None, 3), name="image")
-    backbone = getattr(backbones, network.backbone)
+    backbone = getattr(_backbones, network.backbone)
     features = backbone(image, network.output_stride, is_centred(network))
     names = network.low_level_features
     unknown = [name for name in names if name not in features]

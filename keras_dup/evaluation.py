@@ -13,10 +13,10 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from keras_dup.label_maps import VOID, IdCounts, confusion, doubt, ious
+from keras_dup._label_maps import VOID, IdCounts, confusion, doubt, ious
 
 if typing.TYPE_CHECKING:  # it imports TensorFlow
-    from keras_dup.data.protocol import Dataset
+    from keras_dup.data._protocol import Dataset
 
 __all__ = ["block_borders", "confusion", "distance_to_a_change", "evaluate", "ious", "table"]
 

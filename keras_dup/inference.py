@@ -70,7 +70,7 @@ def probabilities(
 
 
 def _checked(image, name):
-    """The image as numbers of 0..255; the dtypes are those in `keras_dup.data.formats.ARRAYS`."""
+    """The image as numbers of 0..255; the dtypes are those in `keras_dup.data._formats.ARRAYS`."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"{name} has shape {image.shape}; (height, width, 3) is expected")

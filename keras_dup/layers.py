@@ -173,8 +173,8 @@ class BilinearUpsampling(keras.layers.Layer):
     Features sit at the first pixels of their windows, as the backbones place them at any size of
     the image. For h features this covers (h - 1)*r + 1 rows (33 features at r = 16: 513 rows), on
     which it equals DeepLab's resize with aligned corners; the last feature is repeated after them.
-    Features at the centres of windows ("centred", see `keras_dup.backbones`) would come out r/2
-    pixels too far up and left.
+    Features at the centres of windows ("centred", as the backbones give them to DUpsampling) would
+    come out r/2 pixels too far up and left.
 
     Args:
         ratio: r, at least 2.

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_dup.label_maps import VOID
+from keras_dup._label_maps import VOID
 from keras_dup.projection import LabelProjection
-from keras_dup.projection.compression import LabelCompression
+from keras_dup.projection._compression import LabelCompression
 
 __all__ = ["CompressedLabelsError", "PixelCrossentropy"]
 

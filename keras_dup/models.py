@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import keras
 
-from keras_dup import _network, decoders, lists, pretrained, projection
+from keras_dup import _decoders, _lists, _network, _pretrained, projection
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
 from keras_dup.projection import LabelAutoencoder, LabelProjection
-from keras_dup.projection.autoencoder import AutoencoderUpsampling
+from keras_dup.projection._autoencoder import AutoencoderUpsampling
 
 __all__ = [
     "build",
@@ -92,10 +92,10 @@ def build(
             before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
-        weights: None; "imagenet", for the backbone (see `keras_dup.pretrained.load_imagenet`); the
+        weights: None; "imagenet", for the backbone (in the package or downloaded); the
             path of a `.weights.h5` or a `.keras` of the whole model; for "mobilenet_v2" the path of
             a `.h5` of `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a
-            DeepLab TensorFlow checkpoint (`model.ckpt`), see `keras_dup.deeplab.load_checkpoint`.
+            DeepLab TensorFlow checkpoint (`model.ckpt`).
         preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
         preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what
             the model expects. None passes the image as it is.
@@ -121,13 +121,12 @@ def build(
             last 1x1 convolution. A thin fusion then only has to correct them.
         initializer: how the DUpsampling decoder starts. "glorot_uniform" (Keras's; default): the
             last 1x1 convolution is drawn at random. "nearest": as nearest-neighbour upsampling of
-            class scores. It needs a `LabelProjection`, and a temperature of 1 / ratio suits it;
-            see `keras_dup.decoders.start_as_nearest`.
+            class scores. It needs a `LabelProjection`, and a temperature of 1 / ratio suits it.
         interpolated_scores: True adds a branch to the DUpsampling decoder: class scores, bilinearly
             interpolated in each window by a fixed 3x3 convolution, are added to the output of the
             last 1x1. The network then starts as bilinear upsampling of class scores. It needs a
             `LabelProjection`, and a temperature of 1 / ratio suits it; it excludes
-            initializer="nearest"; see `keras_dup.decoders.start_as_bilinear`.
+            initializer="nearest".
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -135,7 +134,7 @@ def build(
 
     Raises:
         ValueError: an unknown name (the known ones are listed); strides in the wrong order; a
-            `keras.Model` whose features do not fit (see `keras_dup.backbones.keras_model.encoder`);
+            `keras.Model` whose features do not fit (the error says which and why);
             a projection of another ratio, class count or number of channels than the model's; none
             where `initializer` or `interpolated_scores` needs one; weights that do not fit.
     """
@@ -161,7 +160,7 @@ def build(
     fitted, whole = load_projection(projection), False
     model = _assemble(network, preprocessing, fitted, channels, temperature)
     if weights is not None:
-        whole = pretrained.load_weights(model, network.backbone, weights)
+        whole = _pretrained.load_weights(model, network.backbone, weights)
     if network.decoder == "dupsampling" and projection is None and not whole:
         warnings.warn(_RANDOM_W, stacklevel=2)
     return model
@@ -170,7 +169,7 @@ def build(
 def _assemble(network, preprocessing, fitted, channels, temperature):
     """The model of a network, with the first weights of its decoder."""
     image, features, strides = _network.encode(network, preprocessing)
-    x = decoders.aspp(features["last"], network.output_stride)
+    x = _decoders.aspp(features["last"], network.output_stride)
     low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
     low_level_features.sort(key=lambda feature: -feature[2])
     if network.decoder == "dupsampling":
@@ -194,7 +193,7 @@ def _dupsampled(x, low_level_features, network, fitted, channels):
     """Class scores of the DUpsampling decoder."""
     kind = AutoencoderUpsampling if isinstance(fitted, LabelAutoencoder) else DUpsampling
     upsampling = kind(network.num_classes, network.ratio, fitted, name="dupsampling")
-    return decoders.dupsampling_decoder(
+    return _decoders.dupsampling_decoder(
         x,
         low_level_features,
         network.output_stride,
@@ -208,7 +207,7 @@ def _dupsampled(x, low_level_features, network, fitted, channels):
 
 def _upsampled(x, low_level_features, network):
     """Class scores of the bilinear decoder."""
-    return decoders.bilinear_decoder(
+    return _decoders.bilinear_decoder(
         x,
         low_level_features,
         network.output_stride,
@@ -250,9 +249,9 @@ def class_names(path_or_name: str | os.PathLike) -> list[str] | None:
     """
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][1]) as path:
-            return lists.read_lines(path)
+            return _lists.read_lines(path)
     path = pathlib.Path(path_or_name).with_name("classes.txt")
-    return lists.read_lines(path) if path.is_file() else None
+    return _lists.read_lines(path) if path.is_file() else None
 
 
 def _shipped(name):

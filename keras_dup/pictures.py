@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_dup.label_maps import VOID, palette
+from keras_dup._label_maps import VOID, palette
 
 if typing.TYPE_CHECKING:  # it imports TensorFlow
-    from keras_dup.data.protocol import Dataset
+    from keras_dup.data._protocol import Dataset
 
 __all__ = ["comparison", "overlay"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import reference
 
-from keras_dup import decoders, flops, models, projection
+from keras_dup import _decoders, flops, models, projection
 from keras_dup.export import fold
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 
@@ -81,13 +81,13 @@ def drawn(*shape):
 def test_a_thin_fusion_at_stride_4_with_coarse_scores_equals_the_formula(decoder):
     x, low = drawn(1, 2, 3, 9), drawn(1, 7, 10, 5)  # of an image of 28 x 40
     inputs = [keras.Input((None, None, 9)), keras.Input((None, None, 5))]
-    fusion = decoders.Fusion(4, filters=6, low_level_channels=4, context_channels=5)
+    fusion = _decoders.Fusion(4, filters=6, low_level_channels=4, context_channels=5)
     features = [("low", inputs[1], 4)]
     if decoder == "bilinear":
-        y = decoders.bilinear_decoder(inputs[0], features, 16, CLASSES, fusion, True)
+        y = _decoders.bilinear_decoder(inputs[0], features, 16, CLASSES, fusion, True)
     else:
         upsampling = DUpsampling(CLASSES, 4, name="dupsampling")
-        y = decoders.dupsampling_decoder(
+        y = _decoders.dupsampling_decoder(
             inputs[0], features, 16, upsampling, CHANNELS, fusion, coarse_scores=True
         )
     model = disturbed(keras.Model(inputs, y))
@@ -110,9 +110,9 @@ def test_a_thin_fusion_at_stride_4_with_coarse_scores_equals_the_formula(decoder
 def test_windows_of_8_from_all_values_of_a_finer_feature_equal_the_formula():
     x, low = drawn(1, 2, 3, 9), drawn(1, 7, 9, 5)  # of an image of 27 x 34
     inputs = [keras.Input((None, None, 9)), keras.Input((None, None, 5))]
-    fusion = decoders.Fusion(8, 6, 4, 5, downsample="convolution")
+    fusion = _decoders.Fusion(8, 6, 4, 5, downsample="convolution")
     upsampling = DUpsampling(CLASSES, 8, name="dupsampling")
-    y = decoders.dupsampling_decoder(
+    y = _decoders.dupsampling_decoder(
         inputs[0], [("low", inputs[1], 4)], 16, upsampling, CHANNELS, fusion
     )
     model = disturbed(keras.Model(inputs, y))
@@ -129,7 +129,7 @@ def test_codes_of_a_larger_stride_are_interpolated_to_the_ratio_of_w():
     x = drawn(1, 2, 3, 9)
     inputs = keras.Input((None, None, 9))
     upsampling = DUpsampling(CLASSES, 4, name="dupsampling")
-    y = decoders.dupsampling_decoder(inputs, [], 16, upsampling, CHANNELS)
+    y = _decoders.dupsampling_decoder(inputs, [], 16, upsampling, CHANNELS)
     model = disturbed(keras.Model(inputs, y))
     found, of = keras.ops.convert_to_numpy(model(x))[0], values(model)
     codes = reference.convolution(x[0], of["compressed/weights"]) + of["compressed/bias"]
@@ -171,8 +171,8 @@ def test_probabilities_are_float32_under_mixed_precision(kind, encoder, fitted):
 @pytest.mark.parametrize("size", [(48, 64), (41, 53)])
 @pytest.mark.parametrize("kind", ["windows of 4, stride 4", "windows of 4, stride 16"])
 def test_the_packed_loss_is_the_plain_one(kind, size, encoder, fitted):
+    from keras_dup._packed_loss import packed_crossentropy
     from keras_dup.losses import PixelCrossentropy
-    from keras_dup.packed_loss import packed_crossentropy
 
     model = network(kind, encoder, fitted)
     upsampling = model.get_layer("dupsampling")

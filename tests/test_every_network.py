@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dup import _network, backbones, models
-from keras_dup.backbones import efficientnet_lite, mobilenet, resnet, xception
+from keras_dup import _backbones, _network, models
+from keras_dup._backbones import efficientnet_lite, mobilenet, resnet, xception
 
 FULL_SIZES = ((513, 513), (512, 512), (321, 481))
 SIZES = ((129, 129), (128, 128), (65, 97))
@@ -57,7 +57,7 @@ def fewer_units(monkeypatch):
 
 @pytest.mark.parametrize("decoder", _network.DECODERS)
 @pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
-@pytest.mark.parametrize("backbone", backbones.__all__)
+@pytest.mark.parametrize("backbone", _backbones.__all__)
 def test_every_network_builds_trains_and_exports(
     backbone, output_stride, decoder, request, tmp_path
 ):

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from keras_dup import _network, backbones, flops, models, presets
+from keras_dup import _backbones, _network, flops, models, presets
 
 
 def test_the_presets_have_every_figure_that_the_paper_prints():
@@ -18,7 +18,7 @@ def test_the_presets_have_every_figure_that_the_paper_prints():
 def test_a_backbone_costs_what_its_authors_print():
     """300 M of the MobileNetV2 classifier: mobilenet_v2.py of slim."""
     image = keras.Input((None, None, 3))
-    body = keras.Model(image, backbones.mobilenet_v2(image, 32)["last"])
+    body = keras.Model(image, _backbones.mobilenet_v2(image, 32)["last"])
     head = 7 * 7 * 320 * 1280 + 1280 * 1000
     total = flops.count(body, (224, 224))["total"] + head
     assert total / 1e6 == pytest.approx(300, rel=0.005)

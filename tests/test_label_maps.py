@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_dup import label_maps
+from keras_dup import _label_maps
+from keras_dup._label_maps import IdCounts, IdTable, count_ids, doubt
 from keras_dup.data import Examples
-from keras_dup.label_maps import IdCounts, IdTable, count_ids, doubt
 
 IDS = {-1: 255, 0: 0, 1: 1, 2: 2}
 
@@ -80,4 +80,4 @@ def test_predictions_that_have_nothing_to_do_with_the_masks_raise_a_doubt():
 def test_void_is_one_number_for_the_whole_package():
     from keras_dup import data, evaluation, losses
 
-    assert {data.VOID, evaluation.VOID, losses.VOID, label_maps.VOID} == {255}
+    assert {data.VOID, evaluation.VOID, losses.VOID, _label_maps.VOID} == {255}

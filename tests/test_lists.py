@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import data, models
-from keras_dup.lists import read_lines, write_lines
+from keras_dup._lists import read_lines, write_lines
 
 NAMES = ["chaussée", "Müller 1", "猫"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_dup import packed_loss, training
+from keras_dup import _packed_loss, training
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import PixelCrossentropy
 from keras_dup.training._training_copy import TemperedLogits, TrainingModel
@@ -64,7 +64,7 @@ def gradients(function, values):
     ],
 )
 def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, scores, monkeypatch):
-    monkeypatch.setattr(packed_loss, "SCORES", scores)
+    monkeypatch.setattr(_packed_loss, "SCORES", scores)
     upsampling, softmax = head(trainable)
     variables = [upsampling.kernel, upsampling.bias] if trainable else []
     variables.append(softmax.log_temperature)
@@ -76,7 +76,7 @@ def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, sco
         return loss(labels, logits[:, : SIZE[0], : SIZE[1]])
 
     def packed(features):
-        return packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+        return _packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
 
     def of_variables(function):
         def run(features, *values):
@@ -99,7 +99,7 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient():
 
     def packed(features):
         args = (PixelCrossentropy(from_logits=True), upsampling, softmax, labels)
-        return packed_loss.packed_crossentropy(*args, features)
+        return _packed_loss.packed_crossentropy(*args, features)
 
     value, slopes = gradients(packed, [features])
     assert value == 0 and not slopes.any()
@@ -114,7 +114,7 @@ def test_a_scaled_gradient_in_float16_is_the_float32_one_rounded_once(scale):
 
     def packed(features):
         args = (loss, upsampling, softmax, labels, features)
-        return packed_loss.packed_crossentropy(*args) * scale
+        return _packed_loss.packed_crossentropy(*args) * scale
 
     features = features.astype("float16")
     _, slopes = gradients(packed, [features])
@@ -133,7 +133,7 @@ def test_the_batch_size_may_be_unknown():
     loss = PixelCrossentropy(from_logits=True)
 
     def packed(labels, features):
-        return packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+        return _packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
 
     shapes = [(None, *labels.shape[1:]), (None, *features.shape[1:])]
     specs = [tf.TensorSpec(shapes[0], "int64"), tf.TensorSpec(shapes[1], "float32")]

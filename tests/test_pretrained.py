@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import reference
 
-from keras_dup import deeplab, models, pretrained
+from keras_dup import _deeplab, _pretrained, models
 
 pytest.importorskip("tensorflow", reason="reads and writes TensorFlow checkpoints")
 NETWORKS = {
@@ -200,7 +200,7 @@ def test_imagenet_weights_of_deeplab_come_from_its_archive(tmp_path, monkeypatch
     _, values = checkpoint(folder, "resnet_v1_50")
     with tarfile.open(tmp_path / "resnet.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(folder, "resnet_v1_50")
-    monkeypatch.setitem(deeplab.IMAGENET, "resnet50", (tmp_path / "resnet.tar.gz").as_uri())
+    monkeypatch.setitem(_deeplab.IMAGENET, "resnet50", (tmp_path / "resnet.tar.gz").as_uri())
     monkeypatch.setattr(keras.utils, "get_file", _cached(tmp_path / "cache"))
     model = models.build("resnet50", weights="imagenet")
     kernel = model.get_layer("conv1_1_conv").kernel
@@ -214,7 +214,7 @@ def _cached(folder):
 
 
 def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(deeplab.IMAGENET, "resnet50", (tmp_path / "none.tar.gz").as_uri())
+    monkeypatch.setitem(_deeplab.IMAGENET, "resnet50", (tmp_path / "none.tar.gz").as_uri())
     monkeypatch.setattr(keras.utils, "get_file", _cached(tmp_path / "cache"))
     with pytest.raises(OSError, match=r"none.tar.gz could not be fetched .*model.ckpt"):
         models.build("resnet50", weights="imagenet")
@@ -222,12 +222,12 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch):
 
 def test_shipped_imagenet_weights_recognise_a_photograph():
     matplotlib = pytest.importorskip("matplotlib", reason="its sample data hold the photograph")
-    from keras_dup.backbones.efficientnet_lite import efficientnet_lite0_classifier
+    from keras_dup._backbones.efficientnet_lite import efficientnet_lite0_classifier
     from saved_models.scripts.convert_efficientnet_lite0 import classify
 
     folder = pathlib.Path(matplotlib.get_data_path()) / "sample_data"
     model = efficientnet_lite0_classifier()
-    pretrained.load_imagenet(model, "efficientnet_lite0")
+    _pretrained.load_imagenet(model, "efficientnet_lite0")
     best, probability = classify(model, folder / "grace_hopper.jpg")[0]
     assert best == 652 and probability > 0.2  # "military uniform"
 

@@ -11,12 +11,12 @@ ABOVE = "training", "research", "saved_models", "tests"  # the package knows non
 BACKENDS = {"tensorflow", "jax", "torch", "tf2onnx", "tensorflow_datasets"}
 WITH_TENSORFLOW = "data", "training", "export", "cli"
 # inside a function, where the backend is TensorFlow already or a TensorFlow file is read
-TENSORFLOW_ON_CALL = {"keras_dup/layers.py", "keras_dup/losses.py", "keras_dup/deeplab.py"}
-KERAS_IN_PROJECTION = {"autoencoder.py", "compression.py"}
+TENSORFLOW_ON_CALL = {"keras_dup/layers.py", "keras_dup/losses.py", "keras_dup/_deeplab.py"}
+KERAS_IN_PROJECTION = {"_autoencoder.py", "_compression.py"}
 STAGES = {  # part of the flow -> the parts of the flow that it may import
     "projection": {"projection", "label_maps", "whole", "layers"},
     "layers": {"layers"},
-    "backbones": {"backbones", "layers", "_keras_private"},
+    "backbones": {"backbones", "layers", "keras_private"},
     "decoders": {"decoders", "layers", "backbones", "projection"},
 }
 
@@ -44,19 +44,19 @@ def roots(path):
 
 
 def parts(path):
-    """The parts of the package that a file imports: "layers" of keras_dup.layers."""
+    """The parts of the package that a file imports, without the underscore of inner ones."""
     found = set()
     for module, name, _ in imports(path):
         if module == "keras_dup":
-            found.add(name)
+            found.add(name.lstrip("_"))
         elif module.startswith("keras_dup."):
-            found.add(module.split(".")[1])
+            found.add(module.split(".")[1].lstrip("_"))
     return found
 
 
 def of(path):
     """The part of the package that a file of it belongs to."""
-    return path.relative_to(ROOT / "keras_dup").parts[0].removesuffix(".py")
+    return path.relative_to(ROOT / "keras_dup").parts[0].removesuffix(".py").lstrip("_")
 
 
 def named(path):

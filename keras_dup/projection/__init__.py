@@ -7,14 +7,14 @@ paper's other ways. `reconstruction`, `resampling`, `report` and `figures` show 
 labels is left. No TensorFlow; Keras in `autoencoder` and `compression` alone.
 """
 
-from keras_dup.projection.fitting import count_windows, fit, fit_counts
-from keras_dup.projection.label_projection import (
+from keras_dup.projection._fitting import count_windows, fit, fit_counts
+from keras_dup.projection._label_projection import (
     LabelAutoencoder,
     LabelProjection,
 )
-from keras_dup.projection.loading import load
-from keras_dup.projection.recoding import recode
-from keras_dup.projection.reconstruction import reconstruction_miou
+from keras_dup.projection._loading import load
+from keras_dup.projection._recoding import recode
+from keras_dup.projection._reconstruction import reconstruction_miou
 
 __all__ = [
     "LabelAutoencoder",

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_dup import evaluation
-from keras_dup.data.pipeline import epoch_order
+from keras_dup._whole import writing
+from keras_dup.data._pipeline import epoch_order
 from keras_dup.training._distribution import is_chief
 from keras_dup.training._predictor import THREADS, predictor
-from keras_dup.whole import writing
 
 
 class Count(keras.callbacks.Callback):

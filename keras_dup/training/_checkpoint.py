@@ -8,9 +8,9 @@ import threading
 import h5py
 import keras
 
+from keras_dup._whole import writing
 from keras_dup.training._distribution import is_chief, is_multi_worker
 from keras_dup.training._errors import Interrupted
-from keras_dup.whole import writing
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
+from keras_dup._whole import remove_leftovers, write_json
 from keras_dup.training._provenance import provenance
 from keras_dup.training._recipe import Recipe
 from keras_dup.training._recipe_files import load_json
-from keras_dup.whole import remove_leftovers, write_json
 
 CHECKPOINT = "checkpoint.weights.h5"
 PRETRAINED = "pretraining.weights.h5"

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup import pictures
+from keras_dup._whole import writing
 from keras_dup.training._predictor import predictor
-from keras_dup.whole import writing
 
 PANELS = {"loss": "loss", "val_miou": "validation mIoU", "temperature": "T"}
 

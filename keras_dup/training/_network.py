@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_dup import models, pretrained
+from keras_dup import _pretrained, models
 from keras_dup.layers import AdaptiveTemperatureSoftmax
 from keras_dup.projection import LabelProjection
 from keras_dup.training._datasets import find_weights, named
@@ -28,7 +28,7 @@ def build_network(recipe: Recipe, projection: LabelProjection | None = None) -> 
         if recipe.new_layers_variance:
             draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
         if weights := find_weights(recipe):
-            pretrained.load_weights(model, recipe.backbone, weights)  # what it fills is not new
+            _pretrained.load_weights(model, recipe.backbone, weights)  # what it fills is not new
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from keras_dup._packed_loss import packed_crossentropy
 from keras_dup.layers import BilinearUpsampling
 from keras_dup.losses import PixelCrossentropy, over_replicas
-from keras_dup.packed_loss import packed_crossentropy
 
 AUXILIARY = "auxiliary_scores"  # the layer's name
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_dup import _network
-from keras_dup.label_maps import VOID
+from keras_dup._label_maps import VOID
 
 # {name of a field: (bound, whether it may be that, upper bound or None, whether it may be that)}
 _RANGES = {

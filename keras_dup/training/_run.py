@@ -12,10 +12,11 @@ from typing import Any
 import keras
 
 from keras_dup import data, evaluation, flops, pictures, projection
-from keras_dup.lists import write_lines
+from keras_dup._lists import write_lines
+from keras_dup._whole import write_json, write_picture, writing
 from keras_dup.models import load_projection
-from keras_dup.projection import label_projection
-from keras_dup.projection.report import flat_classes
+from keras_dup.projection import _label_projection
+from keras_dup.projection._report import flat_classes
 from keras_dup.training import _callbacks, _distribution, _folder
 from keras_dup.training._checkpoint import Checkpoint, restore
 from keras_dup.training._datasets import datasets
@@ -25,7 +26,6 @@ from keras_dup.training._network import build_network
 from keras_dup.training._predictor import predictor
 from keras_dup.training._recipe import Recipe
 from keras_dup.training._training_copy import TrainingModel, pretraining_copy, training_copy
-from keras_dup.whole import write_json, write_picture, writing
 
 _MAPS_PER_WORKER = 200  # to fit W: for fewer a process is not worth its start
 
@@ -249,7 +249,7 @@ def _projection(recipe, train_data, output):
     if recipe.decoder != "dupsampling" or recipe.projection == "random":
         return None
     if recipe.projection == "nearest":
-        return label_projection.nearest(recipe.num_classes, recipe.window_ratio)
+        return _label_projection.nearest(recipe.num_classes, recipe.window_ratio)
     if recipe.projection:
         return load_projection(recipe.projection)
     path, made_of = output / _folder.PROJECTION, _folder.fitted_on(recipe, train_data)

@@ -20,7 +20,7 @@ def training_copy(
 ) -> "TrainingModel":
     """Returns a compiled copy of a network, which is trained in its place.
 
-    It ends before DUpsampling, which the loss computes window by window (`keras_dup.packed_loss`).
+    It ends before DUpsampling, which the loss computes window by window (`keras_dup._packed_loss`).
     With another decoder, or with a teacher, it returns logits / T in place of probabilities, on
     which the loss is exact on every backend. Its batch norms take their statistics of as many
     images as the recipe says. `update_network()` writes its weights into the network.

@@ -15,8 +15,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from keras_dup.backbones.efficientnet_lite import LITE0, efficientnet_lite0_classifier
-from keras_dup.whole import writing
+from keras_dup._backbones.efficientnet_lite import LITE0, efficientnet_lite0_classifier
+from keras_dup._whole import writing
 
 OUTPUT = pathlib.Path(__file__).parents[1] / "efficientnet_lite0_imagenet.npz"
 BATCH_NORM = {

@@ -9,7 +9,7 @@ import argparse
 import pathlib
 
 from keras_dup import models
-from keras_dup.projection import figures
+from keras_dup.projection import _figures
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
     arguments = parser.parse_args()
     names = arguments.class_names and arguments.class_names.read_text().splitlines()
     projection = models.load_projection(arguments.projection)
-    figures.components(arguments.output, projection, arguments.rows, arguments.columns, names)
+    _figures.components(arguments.output, projection, arguments.rows, arguments.columns, names)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 
 from keras_dup import data, projection
-from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
+from keras_dup.projection._reconstruction import count_with_void, ious_by_channels
 
 
 def main():

@@ -8,15 +8,15 @@ import pytest
 import reference
 from keras import layers
 
-from keras_dup import backbones, decoders
-from keras_dup.backbones.convolution import convolution
+from keras_dup import _backbones, _decoders
+from keras_dup._backbones.convolution import convolution
 
 FAMILIES = ("resnet50", "xception71", "mobilenet_v2", "efficientnet_lite0")
 
 
 def features(name, output_stride=16):
     image = keras.Input((None, None, 3))
-    return image, getattr(backbones, name)(image, output_stride)
+    return image, getattr(_backbones, name)(image, output_stride)
 
 
 def randomized(model, seed=0):
@@ -97,7 +97,7 @@ def test_features_are_centred_on_their_pixel_or_on_their_window(
     import tensorflow as tf
 
     image = keras.Input((None, None, 3))
-    found = getattr(backbones, name)(image, output_stride, centred)
+    found = getattr(_backbones, name)(image, output_stride, centred)
     model = randomized(keras.Model(image, found[feature]))
     x, place = tf.random.stateless_normal((1, side, side, 3), (0, 1)) * 50, 128 // output_stride
     with tf.GradientTape() as tape:
@@ -114,7 +114,7 @@ def test_features_are_centred_on_their_pixel_or_on_their_window(
 def test_centred_features_have_the_shapes_of_the_others(name):
     image = keras.Input((None, None, 3))
     for output_stride in (8, 32):
-        both = [getattr(backbones, name)(image, output_stride, c) for c in (False, True)]
+        both = [getattr(_backbones, name)(image, output_stride, c) for c in (False, True)]
         one, other = (keras.Model(image, found) for found in both)
         for size in ((65, 97), (64, 90)):
             shape = 1, *size, 3
@@ -131,7 +131,7 @@ def _last(name, output_stride):
 )
 def test_aspp_follows_the_definition(output_stride, rates):
     x = keras.Input((None, None, 5))
-    model = randomized(keras.Model(x, decoders.aspp(x, output_stride)))
+    model = randomized(keras.Model(x, _decoders.aspp(x, output_stride)))
     values = {}
     parts = [f"aspp{i}_{part}" for i in (1, 2, 3) for part in ("depthwise", "pointwise")]
     scopes = {name: name for name in ("aspp0", *parts)}
@@ -219,14 +219,14 @@ def test_atrous_features_are_the_strided_ones_computed_in_between(name):
 
 
 def test_mobilenet_v2_is_that_of_keras_applications():
-    from keras_dup import pretrained
+    from keras_dup import _pretrained
 
     source = randomized(
         keras.applications.MobileNetV2((225, 225, 3), include_top=False, weights=None)
     )
     image, found = features("mobilenet_v2", 32)
     model = keras.Model(image, found)
-    pretrained._copy_mobilenet_v2(source, model)
+    _pretrained._copy_mobilenet_v2(source, model)
     x = np.random.default_rng(0).uniform(0, 255, (1, 225, 225, 3)).astype("float32")
     ours = model(x)
     names = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import cli, data, models, projection
-from keras_dup.cli import options, outputs
+from keras_dup import _cli, data, models, projection
+from keras_dup._cli import options, outputs
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def masks(tmp_path):
 def fit(masks, *more):
     output = masks.parent / "w.npz"
     options = ["--num-classes", "7", "--ratio", "8", "--channels", "5", "-o", str(output)]
-    cli.main(["fit", str(masks), *options, *more])
+    _cli.main(["fit", str(masks), *options, *more])
     return output
 
 
@@ -101,7 +101,7 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
     arguments = ["predict", model_file, str(folder), "-o", str(output), "--window", "32"]
     names = ["--class-names", str(tmp_path / "names.txt")]
     with pytest.raises(SystemExit, match="1 of 10 images could not be done"):
-        cli.main([*arguments, *names, "--flip"])
+        _cli.main([*arguments, *names, "--flip"])
     printed = capsys.readouterr()
     assert "broken.jpg: cannot be decoded" in printed.err and "9 label maps" in printed.out
     assert len(list(output.iterdir())) == 2 * len(sizes)
@@ -111,7 +111,7 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
         assert overlay.width >= size[1] and overlay.height > size[0]
     (tmp_path / "names.txt").write_text("cat\n")
     with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but there are 3 classes"):
-        cli.main([*arguments, *names])
+        _cli.main([*arguments, *names])
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
         label_map = np.where(shapes.label_map(i) == 255, 255, shapes.label_map(i) % 3)
         data.save_label_map(tmp_path / f"masks/{i}.png", label_map)
     folders = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks")]
-    cli.main(["evaluate", model_file, *folders, "-o", str(tmp_path / "out")])
+    _cli.main(["evaluate", model_file, *folders, "-o", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert f"mIoU  {100 * report['miou']:19.2f} %".split() in [
@@ -137,7 +137,7 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
         assert Image.open(tmp_path / "out" / name).width > 80
     with pytest.raises(SystemExit, match=r"class id \d+, but num_classes is 3"):
         data.save_label_map(tmp_path / "masks/1.png", np.full((48, 64), 7))
-        cli.main(["evaluate", model_file, *folders])
+        _cli.main(["evaluate", model_file, *folders])
 
 
 def test_images_of_one_name_do_not_overwrite_each_other():
@@ -152,24 +152,24 @@ def test_scales_and_names_that_cannot_be_are_refused_before_any_work(tmp_path):
     predict = ["predict", "nothing", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
     for scale in ("1e9", "0", "-1", "nan", "inf"):
         with pytest.raises(SystemExit, match="--scales"):
-            cli.main([*predict, "--scales", "1", scale])
+            _cli.main([*predict, "--scales", "1", scale])
     (tmp_path / "names.txt").write_text("x" * 10**6)
     with pytest.raises(ValueError, match=r"names\.txt: a name of 1000000 characters"):
         options.class_names(str(tmp_path / "names.txt"), 1)
     with pytest.raises(SystemExit, match=r"max_pixels is at least 1"):
-        cli.main([*predict, "--max-pixels", "0"])
+        _cli.main([*predict, "--max-pixels", "0"])
 
 
 def test_predict_names_what_is_missing(tmp_path):
     with pytest.raises(SystemExit, match="none: no such file or folder"):
-        cli.main(["predict", "m.keras", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
+        _cli.main(["predict", "m.keras", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="no file that ends in"):
-        cli.main(["predict", "m.keras", str(tmp_path), "-o", str(tmp_path / "out")])
+        _cli.main(["predict", "m.keras", str(tmp_path), "-o", str(tmp_path / "out")])
 
 
 def test_flops_prints_a_table_by_part(capsys):
     arguments = "--backbone mobilenet_v2 --num-classes 3 --low-level-features b2u2c3 conv1"
-    cli.main(["flops", *arguments.split(), "--input-size", "64", "96"])
+    _cli.main(["flops", *arguments.split(), "--input-size", "64", "96"])
     printed = capsys.readouterr().out
     assert "mobilenet_v2_dupsampling, one image of 64 x 96" in printed
     rows = [line.rsplit(maxsplit=2) for line in printed.splitlines()[2:]]
@@ -181,7 +181,7 @@ def test_flops_prints_a_table_by_part(capsys):
 @pytest.mark.slow
 def test_flops_prints_the_papers_figures_beside_ours(capsys):
     """Tables 2, 3 and 4 to every digit but for one, which README states; Sec. 4.2 to 0.2 %."""
-    cli.main(["flops", "--paper"])
+    _cli.main(["flops", "--paper"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith("B")]
     decoders, networks = rows[:-2], rows[-2:]
     assert len(decoders) == 14
@@ -194,7 +194,7 @@ def test_flops_prints_the_papers_figures_beside_ours(capsys):
 
 def test_flops_names_what_is_unknown():
     with pytest.raises(SystemExit, match="backbone='vgg'; it must be one of"):
-        cli.main(["flops", "--backbone", "vgg"])
+        _cli.main(["flops", "--backbone", "vgg"])
 
 
 def test_a_bad_mask_is_skipped_and_counted_by_option(masks, capsys):
@@ -267,7 +267,7 @@ def labelled(tmp_path):
 def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
     options = ["--input-size", "48", "64", "--calibration", labelled[1]]
     formats = ["--formats", "saved_model_bfloat16", "litert", "litert_int8", "onnx"]
-    cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled, *options, *formats])
+    _cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled, *options, *formats])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines[-5:]}
     assert set(rows) == {"keras", *formats[1:]}
@@ -284,7 +284,7 @@ def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_model_of_the_package_predicts_straight_after_installation(labelled, tmp_path, capsys):
-    cli.main(["predict", "voc_animals", labelled[1], "-o", str(tmp_path / "out")])
+    _cli.main(["predict", "voc_animals", labelled[1], "-o", str(tmp_path / "out")])
     assert "2 label maps and overlays" in capsys.readouterr().out
     label_map = data.read_label_map(tmp_path / "out/0.png", 21)
     assert label_map.shape == (40, 56)
@@ -292,9 +292,9 @@ def test_the_model_of_the_package_predicts_straight_after_installation(labelled,
 
 def test_unknown_models_formats_and_missing_masks_are_named(labelled, tmp_path):
     with pytest.raises(SystemExit, match=r"nothing: no such file, and no model .*voc_animals"):
-        cli.main(["predict", "nothing", labelled[1], "-o", str(tmp_path)])
+        _cli.main(["predict", "nothing", labelled[1], "-o", str(tmp_path)])
     with pytest.raises(SystemExit, match="no format 'pickle'; the formats are saved_model, "):
-        cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), "--formats", "pickle"])
+        _cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), "--formats", "pickle"])
     with pytest.raises(SystemExit, match="--images and --masks go together"):
-        cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled[:2]])
+        _cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled[:2]])
     assert not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 from thresholds import thresholding
 
-from keras_dup import cli, models
-from keras_dup.export import exchange, mobile, serving
+from keras_dup import _cli, models
+from keras_dup.export import _exchange, _mobile, _serving
 
 
 class ConverterError(Exception):
@@ -48,11 +48,11 @@ def test_a_format_that_fails_is_one_line_and_the_others_are_written(
         written.append(path.name)
         return {"path": str(path)}
 
-    monkeypatch.setattr(exchange, "onnx", fail)
-    monkeypatch.setattr(mobile, "litert", write)
+    monkeypatch.setattr(_exchange, "onnx", fail)
+    monkeypatch.setattr(_mobile, "litert", write)
     formats = ["--formats", "litert", "onnx", "litert_int8"]
     with pytest.raises(SystemExit, match="1 of 3 formats were not written, see above") as stopped:
-        cli.main(["export", model_file, "-o", str(tmp_path), *formats])
+        _cli.main(["export", model_file, "-o", str(tmp_path), *formats])
     assert stopped.value.code != 0
     assert capsys.readouterr().err == f"{line}\n"
     assert written == ["litert.tflite", "litert_int8.tflite"]
@@ -64,7 +64,7 @@ def test_a_missing_extra_is_one_line_before_any_work(model_file, tmp_path, monke
     formats = ["--formats", "litert", "onnx"]
     line = r"^keras-dup: onnx needs tf2onnx: pip install 'keras-dup\[onnx\]'$"
     with pytest.raises(SystemExit, match=line):
-        cli.main(["export", model_file, "-o", str(tmp_path / "out"), *formats])
+        _cli.main(["export", model_file, "-o", str(tmp_path / "out"), *formats])
     assert not (tmp_path / "out").exists()
 
 
@@ -79,10 +79,10 @@ def test_without_formats_those_of_missing_extras_are_left_out_and_named(
         return {"path": str(path)}
 
     written = []
-    monkeypatch.setattr(serving, "saved_model", write)
-    monkeypatch.setattr(mobile, "interpreter", missing)
+    monkeypatch.setattr(_serving, "saved_model", write)
+    monkeypatch.setattr(_mobile, "interpreter", missing)
     without(monkeypatch, "onnxruntime")
-    cli.main(["export", model_file, "-o", str(tmp_path)])
+    _cli.main(["export", model_file, "-o", str(tmp_path)])
     assert written == ["saved_model", "saved_model_bfloat16"]
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("keras-dup: ")] == [

@@ -8,7 +8,7 @@ from archives import write_camvid
 from PIL import Image
 from ten_steps import build
 
-from keras_dup import cli, data, models
+from keras_dup import _cli, data, models
 from keras_dup.training import _callbacks
 
 
@@ -33,7 +33,7 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     steps = ["steps=20", "steps_per_epoch=10", "batch_size=2", "devices=cpu:0"]
     steps.append("channels=8")
     run = tmp_path / "run"
-    cli.main(["train", *folders, "-o", str(run), *steps])
+    _cli.main(["train", *folders, "-o", str(run), *steps])
     printed = capsys.readouterr()
     assert "training: 20 steps of 0." in printed.out and "minutes" in printed.out
     assert "mIoU" in printed.out and "20/20" in printed.err
@@ -44,12 +44,12 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2, "every tenth is kept to validate on"
     assert (run / "projection.npz").exists()
-    cli.main(["predict", str(run / "best.keras"), folders[1], "-o", str(tmp_path / "out")])
+    _cli.main(["predict", str(run / "best.keras"), folders[1], "-o", str(tmp_path / "out")])
     assert len(list((tmp_path / "out").glob("*_overlay.png"))) == 12
     for part, name in (("images", "000.jpg"), ("masks", "000.png")):  # an image of another size
         example = Image.open(next((tmp_path / part).iterdir())).resize((90, 90), Image.NEAREST)
         example.save(tmp_path / part / name)
-    cli.main(["train", *folders, "-o", str(run), *steps])
+    _cli.main(["train", *folders, "-o", str(run), *steps])
     assert "resumed from" in capsys.readouterr().out
     assert len(json.loads((run / "split.json").read_text())["val"]["files"]) == 2
 
@@ -61,12 +61,12 @@ def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, c
         (tmp_path / "images" / f"{name}.jpg").write_bytes(b"no picture")
     command = ["train", *folders, "-o", str(tmp_path / "run"), "steps=1", "channels=8"]
     with pytest.raises(SystemExit) as error:
-        cli.main([*command, "devices=cpu:0", "crop_size=32,32"])
+        _cli.main([*command, "devices=cpu:0", "crop_size=32,32"])
     told = str(error.value)
     assert "03.png: class id 37" in told
     assert "05.jpg: cannot be decoded" in told and "00.jpg: cannot be decoded" in told
     assert not (tmp_path / "run" / "projection.npz").exists()
-    cli.main(
+    _cli.main(
         [*command, "devices=cpu:0", "crop_size=32,32", "weights=", "temperature=1", "--skip-bad"]
     )
     assert (tmp_path / "run" / "report.json").exists()
@@ -82,26 +82,26 @@ def test_a_published_data_set_is_trained_on_and_evaluated_by_name(tmp_path, monk
     common = ["--data-dir", str(tmp_path)]
     steps = ["steps=2", "steps_per_epoch=1", "batch_size=2", "channels=8", "devices=cpu:0"]
     run = tmp_path / "run"
-    cli.main(["train", "--data-set", "camvid", *common, "-o", str(run), *steps])
+    _cli.main(["train", "--data-set", "camvid", *common, "-o", str(run), *steps])
     report = json.loads((run / "report.json").read_text())
     assert report["images"] == 2 and "bicyclist" in report["iou"]
     capsys.readouterr()
     evaluate = ["evaluate", str(run / "model.keras"), *common]
-    cli.main([*evaluate, "--data-set", "camvid:val", "-o", str(tmp_path / "out")])
+    _cli.main([*evaluate, "--data-set", "camvid:val", "-o", str(tmp_path / "out")])
     again = json.loads((tmp_path / "out/report.json").read_text())
     assert again["iou"] == report["iou"] and "bicyclist" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="NAME:SPLIT"):
-        cli.main([*evaluate, "--data-set", "camvid"])
+        _cli.main([*evaluate, "--data-set", "camvid"])
     with pytest.raises(SystemExit, match="expected one of voc2012"):
-        cli.main(["train", "--data-set", "cam", "-o", str(run)])
+        _cli.main(["train", "--data-set", "cam", "-o", str(run)])
 
 
 def test_what_is_missing_is_named(folders, tmp_path):
     output = ["-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit, match="--images, --masks and --num-classes, or else"):
-        cli.main(["train", *folders[:4], *output])
+        _cli.main(["train", *folders[:4], *output])
     with pytest.raises(SystemExit, match="expected key=value with a key of"):
-        cli.main(["train", *folders, *output, "stepps=5"])
+        _cli.main(["train", *folders, *output, "stepps=5"])
     with pytest.raises(SystemExit, match="none to train or to validate on"):
-        cli.main(["train", *folders, *output, "val_share=0"])
+        _cli.main(["train", *folders, *output, "val_share=0"])
     assert not (tmp_path / "run").exists()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import cli, data
-from keras_dup.cli import options
+from keras_dup import _cli, data
+from keras_dup._cli import options
 
 
 def stand_in(monkeypatch, predict, names):
@@ -41,24 +41,24 @@ EVALUATE = ["evaluate", "model", "--images", "images", "--masks", "masks"]
 
 def test_fit_stops_where_masks_hold_one_class_and_void(binary, capsys):
     with pytest.raises(SystemExit, match=f"class 1 occurs {FOUND}"):
-        cli.main(FIT)
-    cli.main([*FIT, "--ids", "0:0,255:1", "--workers", "1"])
+        _cli.main(FIT)
+    _cli.main([*FIT, "--ids", "0:0,255:1", "--workers", "1"])
     assert "3 label maps" in capsys.readouterr().out
 
 
 def test_fit_warns_of_a_class_that_occurs_in_no_mask(binary, capsys):
     three = ["3" if text == "2" else text for text in FIT]
-    cli.main([*three, "--ids", "0:0,255:1", "--workers", "1"])
+    _cli.main([*three, "--ids", "0:0,255:1", "--workers", "1"])
     assert "warning: class 2 occurs in none of 3 masks; ids found: 0 (67 %), 1 (33 %)" in (
         capsys.readouterr().err
     )
 
 
 def test_evaluate_says_that_a_class_occurs_in_no_mask(binary, capsys):
-    cli.main(EVALUATE)
+    _cli.main(EVALUATE)
     warned = " ".join(capsys.readouterr().err.split("\n"))
     assert 'warning: class 1 "object" occurs in none of 3 masks; ids found: 0 (67 %), 255' in warned
-    cli.main([*EVALUATE, "--ids", "0:0,255:1"])
+    _cli.main([*EVALUATE, "--ids", "0:0,255:1"])
     printed = capsys.readouterr()
     assert "occurs in none" not in printed.err and "object" in printed.out
     assert "0.00 %" in printed.out  # the object is never found
@@ -73,7 +73,7 @@ def test_evaluate_doubts_masks_of_another_data_set(binary, capsys, monkeypatch):
     names = [f"class {k}" for k in range(21)]
     drawn = functools.partial(rng.integers, 0, 21)
     stand_in(monkeypatch, lambda image: drawn(image.shape[:2]).astype(np.uint8), names)
-    cli.main(EVALUATE)
+    _cli.main(EVALUATE)
     warned = capsys.readouterr().err
     assert "kappa" in warned and "do the ids of the masks mean the classes of this model?" in warned
     assert 'classes 11 "class 11", ' in warned and "occur in none of 3 masks" in warned
@@ -84,21 +84,21 @@ def test_the_rest_is_fitted_to_where_only_the_others_are_named(binary, capsys, e
     (binary / "val.txt").write_text("1\n", encoding=encoding)
     (binary / "all.txt").write_text("0\n1\n", encoding=encoding)
     fit = [*FIT, "--ids", "0:0,255:1", "--workers", "1", "--val-names", "val.txt"]
-    cli.main(fit)
+    _cli.main(fit)
     printed = capsys.readouterr().out
     assert "w.npz: 2 label maps" in printed and "reconstruction of 1 other label maps" in printed
     with pytest.raises(SystemExit, match="1 in both lists"):
-        cli.main([*fit, "--names", "all.txt"])
+        _cli.main([*fit, "--names", "all.txt"])
 
 
 @pytest.mark.parametrize("pair", ["0", "a:1", "0:", "0:1.5"])
 def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
     with pytest.raises(SystemExit, match=f"--ids {pair}: expected ID:CLASS"):
-        cli.main([*FIT, "--ids", pair])
+        _cli.main([*FIT, "--ids", pair])
     with pytest.raises(SystemExit, match="255 becomes class 2, but num_classes is 2"):
-        cli.main([*FIT, "--ids", "0:0,255:2"])
+        _cli.main([*FIT, "--ids", "0:0,255:2"])
     with pytest.raises(SystemExit, match="0 is given twice"):
-        cli.main([*FIT, "--ids", "0:0,0:1"])
+        _cli.main([*FIT, "--ids", "0:0,0:1"])
 
 
 def test_train_takes_the_same_table(binary, monkeypatch):
@@ -107,7 +107,7 @@ def test_train_takes_the_same_table(binary, monkeypatch):
     recipes = []
     monkeypatch.setattr(training, "train_or_exit", lambda recipe, output: recipes.append(recipe))
     train = ["train", *EVALUATE[2:], "--num-classes", "2", "-o", "run"]
-    cli.main([*train, "--ids", "0:0,255:1"])
+    _cli.main([*train, "--ids", "0:0,255:1"])
     assert recipes[0].ids == ("0:0", "255:1")
     sides = training.datasets(recipes[0])
     assert all(set(np.unique(label_map)) == {0, 1} for s in sides for label_map in s.label_maps())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import cli, data
-from keras_dup.cli import options, outputs
+from keras_dup import _cli, data
+from keras_dup._cli import options, outputs
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def contents(folder="."):
 
 
 def predict(*images, output="out", **more):
-    cli.main(["predict", "model", *map(str, images), "-o", str(output), *more.get("options", [])])
+    _cli.main(["predict", "model", *map(str, images), "-o", str(output), *more.get("options", [])])
 
 
 def refused(*images, output):
@@ -86,7 +86,7 @@ def test_an_argument_given_twice_counts_once(photos):
 
 def test_forms_of_unicode_and_of_case_do_not_clash():
     names = ["é.jpg", "e\u0301.png", "É.bmp", "straße.jpg", "STRASSE.png"]
-    planned = outputs.plan_results([data.listing.Path(name) for name in names], "out", [".png"])
+    planned = outputs.plan_results([data._listing.Path(name) for name in names], "out", [".png"])
     keys = {outputs._key(path) for _, paths in planned for path in paths}
     assert len(planned) == len(keys) == 5
 
@@ -148,7 +148,7 @@ def test_fit_draws_over_no_mask_and_into_no_folder_of_masks(tmp_path, monkeypatc
         data.save_label_map(f"m/{name}.png", data.Shapes(1, (32, 32)).label_map(0) % 5)
     before = contents()
     with pytest.raises(SystemExit, match="would be"):
-        cli.main(["fit", "m", "--num-classes", "7", "-o", output])
+        _cli.main(["fit", "m", "--num-classes", "7", "-o", output])
     assert contents() == before
 
 
@@ -156,18 +156,18 @@ def test_no_command_writes_over_a_list_that_it_reads(photos):
     save("masks/a.png"), save("masks/b.png")
     labelled = ["--images", "photos", "--masks", "masks"]
     with pytest.raises(SystemExit, match="would be taken for an input"):
-        cli.main(["evaluate", "model", *labelled, "-o", "photos"])
+        _cli.main(["evaluate", "model", *labelled, "-o", "photos"])
     os.makedirs("run")
     with open("run/classes.txt", "w") as file:
         file.write("a\nb\n")
     train = ["train", *labelled, "--num-classes", "2"]
     with pytest.raises(SystemExit, match=r"classes\.txt would be written over run.classes\.txt"):
-        cli.main([*train, "--class-names", "run/classes.txt", "-o", "run"])
+        _cli.main([*train, "--class-names", "run/classes.txt", "-o", "run"])
     save("run/best.keras.png")
     os.rename("run/best.keras.png", "run/best.keras")
     with pytest.raises(SystemExit, match=r"best\.keras would be written over run.best\.keras"):
-        cli.main([*train, "-o", "run", "weights=run/best.keras"])
+        _cli.main([*train, "-o", "run", "weights=run/best.keras"])
     for output in ("masks", "photos", "val"):
         with pytest.raises(SystemExit, match="would be taken for an input"):
-            cli.main([*train, "--val-images", "val", "-o", output])
+            _cli.main([*train, "--val-images", "val", "-o", output])
     assert sorted(contents("masks")) == ["a.png", "b.png"]

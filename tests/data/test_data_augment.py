@@ -6,7 +6,7 @@ import tensorflow as tf
 from coded import Coded, assert_same_batches, colours, interior
 
 from keras_dup.data import VOID, Shapes, train_batches
-from keras_dup.data.augment import augment
+from keras_dup.data._augment import augment
 
 
 def test_scale_one_without_flip_at_the_source_size_changes_nothing():

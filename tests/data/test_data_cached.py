@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_dup.data import Shapes, train_batches
-from keras_dup.data.cached import Cached
+from keras_dup.data._cached import Cached
 
 
 class Counted(Shapes):

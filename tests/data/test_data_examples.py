@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import data, evaluation, projection
-from keras_dup.data.masks import encode_ids
+from keras_dup.data._masks import encode_ids
 
 IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 IDS = np.array([[0, 1, 2], [2, 255, 1]], np.uint8)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_dup.data import VOID, Folder, palette, read_image, save_label_map
-from keras_dup.data.images import check_image
+from keras_dup.data._images import check_image
 
 LABELS = np.array([[0, 1, 2], [20, 255, 3]], np.uint8)
 

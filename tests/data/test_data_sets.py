@@ -27,7 +27,7 @@ from archives import (
 from PIL import Image
 
 from keras_dup import data, projection
-from keras_dup.data.catalogue import CATALOGUE
+from keras_dup.data._catalogue import CATALOGUE
 
 pytest.importorskip("tensorflow_datasets", reason="extra tfds is not installed")
 
@@ -214,7 +214,7 @@ def test_coco_train_has_only_images_with_more_than_1000_labelled_pixels(folders)
 
 @pytest.mark.parametrize("nothing", [[], [3, 4], [3, 4, 30, 40]])
 def test_a_polygon_of_coco_without_area_is_nothing_and_the_rest_is_drawn(nothing):
-    from keras_dup.data.builders import coco_voc
+    from keras_dup.data._builders import coco_voc
 
     content = coco_files()
     names = {category["id"]: category["name"] for category in content["categories"]}
@@ -310,7 +310,7 @@ def test_tfds_itself_reads_the_same_examples(folders):
 def test_data_prepared_in_tfds_default_format_is_an_error_that_says_what_to_do(folders):
     import tensorflow_datasets as tfds
 
-    from keras_dup.data.builders.camvid import Camvid
+    from keras_dup.data._builders.camvid import Camvid
 
     write_camvid(folders["manual_dir"] / "camvid")
     config = tfds.download.DownloadConfig(manual_dir=folders["manual_dir"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_dup.data import VOID, Shapes
-from keras_dup.data.shapes import CLASS_NAMES, _signed_distance
+from keras_dup.data._shapes import CLASS_NAMES, _signed_distance
 
 
 def test_an_item_depends_on_seed_and_index_alone():

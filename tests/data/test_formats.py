@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import data, inference
-from keras_dup.data import formats, images, masks
+from keras_dup.data import _formats, _images, _masks
 
 RED, GREY = (200, 10, 30), (90, 90, 90)
 
@@ -75,14 +75,14 @@ def tiff_of_12_bits(first, second):
     return head + len(fields).to_bytes(2, "little") + entries + bytes(4)
 
 
-@pytest.mark.parametrize("mode", formats.IMAGES)
+@pytest.mark.parametrize("mode", _formats.IMAGES)
 def test_an_image_of_any_mode_is_read_as_its_row_says(mode, tmp_path, monkeypatch):
     image, expected = IMAGES[mode]
     if image is None:
         (tmp_path / "a.tif").write_bytes(tiff_of_12_bits(90 * 16 + 7, 4095))
     else:
         assert image.mode == mode
-        monkeypatch.setattr(images.files, "opened", lambda *_: contextlib.nullcontext(image))
+        monkeypatch.setattr(_images.files, "opened", lambda *_: contextlib.nullcontext(image))
     found = data.read_image(tmp_path / "a.tif")
     assert found.dtype == np.uint8
     rounding = 1 if mode == "LAB" else 0  # of the colour library, to 8 bits
@@ -106,7 +106,7 @@ def test_images_of_any_mode_are_turned_alike(mode, turn, tmp_path):
     turned = {1: values, 2: values[:, ::-1], 3: values[::-1, ::-1], 4: values[::-1]}
     turned |= {5: values.T, 6: np.rot90(values, -1), 7: np.rot90(values, 2).T, 8: np.rot90(values)}
     np.testing.assert_array_equal(data.read_image(tmp_path / "a.tif")[..., 0], turned[turn] * 255)
-    assert images.image_size(tmp_path / "a.tif") == turned[turn].shape
+    assert _images.image_size(tmp_path / "a.tif") == turned[turn].shape
     if mode in ("L", "P", "1", "I"):
         ids = data.read_label_map(tmp_path / "a.tif", 2, ids={0: 0, 1: 1, 255: 1})
         np.testing.assert_array_equal(ids, turned[turn])
@@ -148,12 +148,12 @@ def mask(mode):
     return grey([1, 0], kinds[mode]) if mode in kinds else IMAGES[mode][0]
 
 
-@pytest.mark.parametrize("mode", formats.MASKS)
+@pytest.mark.parametrize("mode", _formats.MASKS)
 def test_a_mask_of_any_mode_is_read_or_refused_as_its_row_says(mode, tmp_path, monkeypatch):
-    image, row = mask(mode), formats.MASKS[mode]
+    image, row = mask(mode), _formats.MASKS[mode]
     (tmp_path / "a.png").write_bytes(b"")
-    monkeypatch.setattr(masks.files, "opened", lambda *_: contextlib.nullcontext(image))
-    if row.outcome == formats.REFUSED:
+    monkeypatch.setattr(_masks.files, "opened", lambda *_: contextlib.nullcontext(image))
+    if row.outcome == _formats.REFUSED:
         with pytest.raises(ValueError, match=re.escape(f"a mask saved as {mode}, {row.how}")):
             data.read_label_map(tmp_path / "a.png", 2)
     else:
@@ -182,13 +182,13 @@ class Seen:
         return np.zeros((*x.shape[:3], 2), np.float32)
 
 
-@pytest.mark.parametrize("dtype", formats.ARRAYS)
+@pytest.mark.parametrize("dtype", _formats.ARRAYS)
 @pytest.mark.filterwarnings("error")
 def test_an_array_of_any_dtype_is_taken_or_refused_as_its_row_says(dtype):
-    row, seen = formats.ARRAYS[dtype], Seen()
+    row, seen = _formats.ARRAYS[dtype], Seen()
     values = np.array([[[0, 1, 100], [7, 8, 9]]])
     image = values.astype("datetime64[s]" if dtype == "datetime64" else dtype)
-    if row.outcome == formats.REFUSED:
+    if row.outcome == _formats.REFUSED:
         with pytest.raises(ValueError, match=r"image .*numbers of 0\.\.255"):
             inference.predict(seen, image)
         return
@@ -209,4 +209,4 @@ def test_the_page_of_the_documentation_is_the_table():
     page = pathlib.Path(__file__).parents[2] / "docs/formats.md"
     if not page.parents[1].joinpath("setup.cfg").exists():
         pytest.skip("the documentation is not here, only the tests")
-    assert page.read_text(encoding="utf-8") == formats.page()
+    assert page.read_text(encoding="utf-8") == _formats.page()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import data
-from keras_dup.data import cached, files
+from keras_dup.data import _cached, _files
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
 IDS = (np.arange(40 * 64) % 3).reshape(40, 64).astype(np.uint8)
@@ -107,17 +107,17 @@ def test_too_many_pixels_are_refused_from_the_header_and_the_limit_is_named(tmp_
     for read in (data.read_image, lambda path: data.read_label_map(path, 2)):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "a.png")
-    files.allow_pixels(200_000_000)  # now the pixels are looked at, which there are none of
+    _files.allow_pixels(200_000_000)  # now the pixels are looked at, which there are none of
     with pytest.raises(ValueError, match=r"a\.png: cannot be decoded"):
         data.read_image(tmp_path / "a.png")
     Image.fromarray(PIXELS).save(tmp_path / "b.png")
-    files.allow_pixels(40 * 64 - 2)
+    _files.allow_pixels(40 * 64 - 2)
     with pytest.raises(ValueError, match=r"b\.png: Image size \(2560 pixels\) exceeds"):
         data.read_image(tmp_path / "b.png")
-    files.allow_pixels(40 * 64)
+    _files.allow_pixels(40 * 64)
     np.testing.assert_array_equal(data.read_image(tmp_path / "b.png"), PIXELS)
     with pytest.raises(ValueError, match="at least 1"):
-        files.allow_pixels(0)
+        _files.allow_pixels(0)
 
 
 def test_one_wrong_bit_in_the_pixels_of_a_mask_is_found(tmp_path):
@@ -172,7 +172,11 @@ def test_a_table_of_ids_is_a_folders_too(tmp_path):
 @pytest.mark.parametrize("kind", ["shapes", "examples", "cached"])
 def test_every_data_set_keeps_to_the_protocol(kind):
     shapes = data.Shapes(3, (32, 32))
-    made = {"shapes": shapes, "examples": data.Examples(shapes, 7), "cached": cached.Cached(shapes)}
+    made = {
+        "shapes": shapes,
+        "examples": data.Examples(shapes, 7),
+        "cached": _cached.Cached(shapes),
+    }
     maps = made[kind].label_maps()
     assert isinstance(made[kind], data.Dataset) and len(maps) == 3
     np.testing.assert_array_equal(list(maps), [shapes.label_map(i) for i in range(3)])

@@ -5,7 +5,7 @@ import pytest
 from thresholds import thresholding
 
 from keras_dup import models
-from keras_dup.export import agreement
+from keras_dup.export import _agreement
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def answers(model):
 
 
 def compare(model, run, least=0.999, most=1e-3, images=None):
-    images = agreement.reference_images(model) if images is None else images
-    return agreement.compare("format", model, {"one": run}, images, least, most)
+    images = _agreement.reference_images(model) if images is None else images
+    return _agreement.compare("format", model, {"one": run}, images, least, most)
 
 
 def shares(model, images):
@@ -30,26 +30,26 @@ def shares(model, images):
 
 
 def test_reference_images_are_of_the_full_range_and_of_unlike_shapes(model):
-    images = agreement.reference_images(model)
+    images = _agreement.reference_images(model)
     assert all(image.dtype == np.uint8 for image in images)
     assert any(image.shape[0] != image.shape[1] for image in images)
     assert any(image.std(axis=(0, 1)).max() == 0 for image in images)
     for channel in range(3):
         ends = {end(image[..., channel]) for image in images[:1] for end in (np.min, np.max)}
         assert ends == {0, 255}
-    assert {image.shape for image in agreement.reference_images(model, (40, 56))} == {(40, 56, 3)}
+    assert {image.shape for image in _agreement.reference_images(model, (40, 56))} == {(40, 56, 3)}
 
 
 @pytest.mark.parametrize("middle", [127.5, 240, 254.5])
 def test_a_rare_class_is_found(middle):
     # at 254.5 noise has hardly a pixel of class 1: the image has to be changed
     model = thresholding(middle, 0.1)
-    assert shares(model, agreement.reference_images(model)[:2]).min() > 0.02
+    assert shares(model, _agreement.reference_images(model)[:2]).min() > 0.02
 
 
 def test_the_network_of_the_package_answers_with_several_classes():
     model = models.load("voc_animals")
-    images = agreement.reference_images(model)
+    images = _agreement.reference_images(model)
     found = shares(model, images)
     assert np.sort(found)[-2] > 0.01
     zeros = np.zeros((1, 1), np.uint8)
@@ -102,10 +102,10 @@ def test_every_signature_counts(model):
     def wrong(image):
         return [1 - found for found in right(image)]
 
-    images = agreement.reference_images(model)
+    images = _agreement.reference_images(model)
     runs = {"serving_default": right, "serve_uint8": wrong}
     with pytest.raises(RuntimeError, match="format, serve_uint8: "):
-        agreement.compare("format", model, runs, images, 0.999, None)
+        _agreement.compare("format", model, runs, images, 0.999, None)
     runs = {"serving_default": right, "serve_uint8": right}
-    report = agreement.compare("format", model, runs, images, 0.999, None)
+    report = _agreement.compare("format", model, runs, images, 0.999, None)
     assert report["equal_pixels"] == 1 and report["classes"] == 2

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dup import data
-from keras_dup.export import encoded
+from keras_dup.export import _encoded
 
 PLAIN = Image.fromarray(data.Shapes(1, (40, 56), seed=3).image(0))
 GREY = PLAIN.convert("L")
@@ -36,10 +36,10 @@ def turned(image, kind, orientation):
 @functools.cache
 def check(limit):
     signature = [tf.TensorSpec((None,), tf.string)]
-    return tf.function(lambda contents: encoded.errors(contents, limit), signature)
+    return tf.function(lambda contents: _encoded.errors(contents, limit), signature)
 
 
-decoded = tf.function(encoded.decoded, [tf.TensorSpec((), tf.string)])
+decoded = tf.function(_encoded.decoded, [tf.TensorSpec((), tf.string)])
 
 
 def errors(*contents, limit=LIMIT):

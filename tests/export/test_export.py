@@ -10,8 +10,8 @@ import tensorflow as tf
 from thresholds import thresholding
 
 from keras_dup import _network, data, export, layers, models, projection
-from keras_dup.export import mobile, precision
-from keras_dup.projection import autoencoder
+from keras_dup.export import _mobile, _precision
+from keras_dup.projection import _autoencoder
 
 
 def encoder():
@@ -96,7 +96,7 @@ def test_litert_answers_with_built_in_operations_alone(
     assert not [name for name in names if name.startswith(("Flex", "CUSTOM"))]
     size = input_size or (50, 34)
     image = data.Shapes(1, size, seed=3).image(0)[None].astype("float32")
-    answer, expected = mobile.answer(interpreter, image), model(image).numpy()
+    answer, expected = _mobile.answer(interpreter, image), model(image).numpy()
     if output == "probabilities":
         np.testing.assert_allclose(answer, expected, atol=1e-4)
         answer = answer.argmax(-1)
@@ -108,9 +108,9 @@ def test_litert_answers_with_built_in_operations_alone(
 def test_a_network_with_the_auto_encoders_decoder_is_exported(tmp_path):
     keras.utils.set_random_seed(0)
     counts = projection.count_windows(data.Shapes(16, (64, 64)).label_maps(), 7, 16)
-    fitted = autoencoder.fit(counts, 7, 16, 8, method="autoencoder", steps=50)
+    fitted = _autoencoder.fit(counts, 7, 16, 8, method="autoencoder", steps=50)
     model = models.build(encoder(), 7, projection=fitted)
-    assert isinstance(model.get_layer("dupsampling"), autoencoder.AutoencoderUpsampling)
+    assert isinstance(model.get_layer("dupsampling"), _autoencoder.AutoencoderUpsampling)
     given = {"images": pictures(), "verbose": False}
     path = export.saved_model(model, tmp_path / "model", probabilities=True, **given)["path"]
     serve = tf.saved_model.load(path).signatures["serving_default"]
@@ -157,11 +157,11 @@ def test_int8_reads_all_of_0_to_255_whatever_it_was_calibrated_on(tmp_path, brig
     given = {"calibration": dark(brightest), "verbose": False}
     report = export.litert(model, path, "int8", (48, 64), **given)
     assert (report["input"]["scale"], report["input"]["zero_point"]) == (1, 0)
-    runner = mobile.interpreter()(str(path))
+    runner = _mobile.interpreter()(str(path))
     ((scale, zero_point),) = (detail["quantization"] for detail in runner.get_input_details())
     assert (scale, zero_point) == (1, 0)
     image = np.random.default_rng(0).integers(0, 256, (1, 48, 64, 3)).astype(np.uint8)
-    found = mobile.answer(runner, image)
+    found = _mobile.answer(runner, image)
     assert (found == (image[..., 0] > 127)).mean() >= 0.99
     assert report["equal_pixels"] >= 0.99
 
@@ -186,8 +186,8 @@ def mixed(policy):
 def test_a_network_in_mixed_precision_is_exported_in_float32(tmp_path, policy):
     model = mixed(policy)
     before = model.get_weights()
-    plain = precision.in_float32(model)
-    assert precision.in_float32(plain) is plain
+    plain = _precision.in_float32(model)
+    assert _precision.in_float32(plain) is plain
     assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
     image = np.random.default_rng(0).uniform(0, 255, (1, 33, 50, 3)).astype("float32")
     expected = plain.predict_on_batch(image)
@@ -196,7 +196,7 @@ def test_a_network_in_mixed_precision_is_exported_in_float32(tmp_path, policy):
     path, given = tmp_path / "m.tflite", {"verbose": False, "output": "probabilities"}
     report = export.litert(model, path, None, None, **given)
     assert report["equal_pixels"] >= 0.999 and report["max_difference"] < 1e-3
-    found = mobile.answer(mobile.interpreter()(str(path)), image)
+    found = _mobile.answer(_mobile.interpreter()(str(path)), image)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     if policy == "mixed_float16":
         path = tmp_path / "m.onnx"

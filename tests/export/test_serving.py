@@ -133,7 +133,7 @@ def test_the_warm_up_requests_run(served, session):
     from tensorflow_serving.apis import prediction_log_pb2
 
     ran = []
-    for record in tf.data.TFRecordDataset(str(served / export.serving.WARM_UP)):
+    for record in tf.data.TFRecordDataset(str(served / export._serving.WARM_UP)):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         request = log.predict_log.request
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mutations import mutated, watched
 from PIL import Image
 
-from keras_dup import lists, models, projection, training
-from keras_dup.cli import options
-from keras_dup.data import images, listing, masks
+from keras_dup import _lists, models, projection, training
+from keras_dup._cli import options
+from keras_dup.data import _images, _listing, _masks
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.training import _log, _recipe_files
 
@@ -84,15 +84,15 @@ def read_projection(path):
 
 
 def read_image(path):
-    pixels = images.read_image(path)
-    assert pixels.dtype == np.uint8 and pixels.shape == (*images.image_size(path), 3)
-    images.check_image(path)
+    pixels = _images.read_image(path)
+    assert pixels.dtype == np.uint8 and pixels.shape == (*_images.image_size(path), 3)
+    _images.check_image(path)
 
 
 def read_mask(path):
-    label_map = masks.read_label_map(path, 3)
+    label_map = _masks.read_label_map(path, 3)
     assert label_map.dtype == np.uint8 and set(np.unique(label_map)) <= {0, 1, 2, 255}
-    table = masks.read_label_map(path, 3, ids={0: 0, 1: 1, 2: 2, 255: 255})
+    table = _masks.read_label_map(path, 3, ids={0: 0, 1: 1, 2: 2, 255: 255})
     np.testing.assert_array_equal(table, label_map)
 
 
@@ -114,8 +114,8 @@ def read_log(path):
 
 
 TEXTS = {
-    "names.txt": (lists.read_lines, [NAMES.encode(), NAMES.encode("utf-16"), b"a\r\nb\r\n"]),
-    "chosen.txt": (listing.read_names, [NAMES.encode(), b"\xef\xbb\xbfa\nb\n"]),
+    "names.txt": (_lists.read_lines, [NAMES.encode(), NAMES.encode("utf-16"), b"a\r\nb\r\n"]),
+    "chosen.txt": (_listing.read_names, [NAMES.encode(), b"\xef\xbb\xbfa\nb\n"]),
     "classes.txt": (read_class_names, ["sky\nroad\nother\n街\n".encode(), NAMES.encode("utf-16")]),
     "recipe.json": (
         read_recipe,

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from mutations import watched
 
-from keras_dup.cli import options, outputs
-from keras_dup.label_maps import IdCounts, IdTable, check_ids, doubt
+from keras_dup._cli import options, outputs
+from keras_dup._label_maps import IdCounts, IdTable, check_ids, doubt
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from([255, 256, -1, 65535, 2**31 - 1]))
 TABLES = st.dictionaries(IDS, st.one_of(st.integers(0, 3), st.just(255)), min_size=1)

@@ -12,7 +12,7 @@ import statistics
 import pytest
 from PIL import Image
 
-from keras_dup import cli, data
+from keras_dup import _cli, data
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -95,7 +95,7 @@ def test_the_commands_of_a_page_exist_and_take_their_options(page, only_parsed):
     for program, *arguments in commands(page):
         if program == "keras-dup":
             with contextlib.suppress(Parsed):
-                cli.main(arguments)
+                _cli.main(arguments)
                 pytest.fail(f"{arguments} did not reach the parser")
         elif program == "python":
             assert arguments[0] == "-m"
@@ -108,7 +108,7 @@ def test_the_commands_of_a_page_exist_and_take_their_options(page, only_parsed):
 
 def test_a_command_with_an_unknown_option_is_seen(only_parsed):
     with pytest.raises(SystemExit):
-        cli.main(["predict", "voc_animals", "photo.jpg", "-o", "out", "--no-such-option"])
+        _cli.main(["predict", "voc_animals", "photo.jpg", "-o", "out", "--no-such-option"])
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=named)

@@ -6,7 +6,7 @@ import pytest
 from label_maps import voronoi
 
 from keras_dup import flops, models, projection
-from keras_dup.projection import autoencoder
+from keras_dup.projection import _autoencoder
 
 CLASSES, RATIO, CHANNELS = 4, 8, 6
 
@@ -19,7 +19,7 @@ def counts():
 
 
 def train(counts, method, steps=400):
-    return autoencoder.fit(
+    return _autoencoder.fit(
         counts, CLASSES, RATIO, CHANNELS, method=method, steps=steps, batch_size=64
     )
 
@@ -40,7 +40,7 @@ def test_a_descent_that_diverges_says_so():
     ids = np.random.default_rng(0).choice(3, (12, 12), p=(0.6, 0.35, 0.05)).astype(np.uint8)
     counts = projection.count_windows([ids.repeat(16, 0).repeat(16, 1)], 3, 16)
     with pytest.raises(ValueError, match="diverged on these label maps"):
-        autoencoder.fit(counts, 3, 16, 2, method="sgd")
+        _autoencoder.fit(counts, 3, 16, 2, method="sgd")
 
 
 def test_gradient_descent_comes_close_to_pca_and_never_below(counts):
@@ -59,7 +59,7 @@ def test_the_auto_encoder_beats_one_that_was_not_trained(counts, encoded):
 
 
 def test_fit_takes_the_method(counts, monkeypatch):
-    monkeypatch.setattr(autoencoder.fit, "__defaults__", (255, False, "sgd", 2, 8, 0))
+    monkeypatch.setattr(_autoencoder.fit, "__defaults__", (255, False, "sgd", 2, 8, 0))
     label_map = voronoi(np.random.default_rng(1), 48, 48, CLASSES)
     fitted = projection.fit([label_map], CLASSES, RATIO, CHANNELS, method="autoencoder")
     assert isinstance(fitted, projection.LabelAutoencoder) and fitted.channels == CHANNELS
@@ -91,28 +91,28 @@ def test_an_auto_encoder_of_arrays_that_do_not_fit_is_refused(encoded, tmp_path)
 
 def test_its_decoder_upsamples_as_reconstruct_does(encoded):
     x = np.random.default_rng(3).standard_normal((2, 3, 4, CHANNELS)).astype(np.float32)
-    layer = autoencoder.AutoencoderUpsampling(CLASSES, RATIO, encoded)
+    layer = _autoencoder.AutoencoderUpsampling(CLASSES, RATIO, encoded)
     wanted = np.stack([encoded.reconstruct(image) for image in x])
     np.testing.assert_allclose(layer(x), wanted, atol=1e-5)
-    untrained = autoencoder.AutoencoderUpsampling(CLASSES, RATIO, hidden_units=2 * CHANNELS)
+    untrained = _autoencoder.AutoencoderUpsampling(CLASSES, RATIO, hidden_units=2 * CHANNELS)
     assert np.abs(untrained(x) - wanted).max() > 1e-2
     untrained.set_projection(encoded)
     np.testing.assert_allclose(untrained(x), wanted, atol=1e-5)
     with pytest.raises(ValueError, match="has 6 channels, the features have 5"):
-        autoencoder.AutoencoderUpsampling(CLASSES, RATIO, encoded)(x[..., :5])
+        _autoencoder.AutoencoderUpsampling(CLASSES, RATIO, encoded)(x[..., :5])
 
 
 @pytest.mark.slow
 def test_build_takes_an_auto_encoder_saves_it_and_counts_its_multiply_adds(encoded, tmp_path):
     model = models.build("efficientnet_lite0", CLASSES, RATIO, (), projection=encoded)
     layer = model.get_layer("dupsampling")
-    assert isinstance(layer, autoencoder.AutoencoderUpsampling) and not layer.trainable_weights
+    assert isinstance(layer, _autoencoder.AutoencoderUpsampling) and not layer.trainable_weights
     image = np.random.default_rng(4).uniform(0, 255, (1, 40, 48, 3)).astype(np.float32)
     probabilities = model.predict(image, verbose=0)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(loaded.predict(image, verbose=0), probabilities, atol=1e-6)
-    hidden, windows = autoencoder.HIDDEN * CHANNELS, 5 * 6
+    hidden, windows = _autoencoder.HIDDEN * CHANNELS, 5 * 6
     expected = windows * CHANNELS * hidden + 40 * 48 * CLASSES * (hidden + 1)
     counted = flops.count(model, (40, 48))["decoder"] - 256 * CHANNELS * windows
     assert counted == expected
@@ -120,4 +120,4 @@ def test_build_takes_an_auto_encoder_saves_it_and_counts_its_multiply_adds(encod
 
 def test_a_layer_without_a_projection_needs_its_hidden_units():
     with pytest.raises(ValueError, match="hidden_units is None; without a projection"):
-        autoencoder.AutoencoderUpsampling(CLASSES, RATIO)
+        _autoencoder.AutoencoderUpsampling(CLASSES, RATIO)

@@ -7,7 +7,7 @@ from label_maps import voronoi
 from keras_dup import projection
 
 beam = pytest.importorskip("apache_beam", reason="apache-beam, the extra `beam`, is not installed")
-from keras_dup.projection.beam import CountWindows, WindowCountsFn  # noqa: E402
+from keras_dup.projection._beam import CountWindows, WindowCountsFn  # noqa: E402
 
 CLASSES, RATIO, VOID = 5, 4, 255
 

@@ -6,7 +6,7 @@ import pytest
 from label_maps import voronoi
 
 from keras_dup import projection
-from keras_dup.projection.compression import LabelCompression
+from keras_dup.projection._compression import LabelCompression
 
 CLASSES, RATIO, VOID = 5, 8, 255
 

@@ -6,7 +6,7 @@ import reference
 from label_maps import CLASSES, RATIO, VOID, voronoi
 
 from keras_dup import projection
-from keras_dup.projection import label_projection
+from keras_dup.projection import _label_projection
 
 CHANNELS = 12
 ROUNDED = 1e-6  # sums of some 16 float32 products below 1
@@ -144,7 +144,7 @@ def test_from_all_rows_without_they_are_those_of_a_fit_with(label_maps, fitted):
     with pytest.raises(ValueError, match=r"channels is 4; 5 .* to 18 are expected"):
         plain.first(CHANNELS).with_constant_windows(4)
     with pytest.raises(ValueError, match="is not of method"):
-        label_projection.nearest(CLASSES, RATIO).with_constant_windows()
+        _label_projection.nearest(CLASSES, RATIO).with_constant_windows()
 
 
 @pytest.mark.parametrize("label_map", [np.arange(5)[None], np.arange(5)[:, None] // 3])

@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from keras_dup import projection
-from keras_dup.projection import covariance, pca
+from keras_dup.projection import _covariance, _pca
 
 CLASSES, RATIO = 4, 3
 
@@ -39,10 +39,10 @@ def windows():
 
 @pytest.mark.parametrize("memory", [0, 10**9])
 def test_covariance_equals_the_dense_one(windows, memory, monkeypatch):
-    monkeypatch.setattr(covariance, "_CHUNK", 32)
+    monkeypatch.setattr(_covariance, "_CHUNK", 32)
     ids, counts = windows
     wanted = np.cov(one_hot(ids), rowvar=False, fweights=counts, bias=True)
-    found = covariance.Covariance(ids, counts, CLASSES, RATIO, memory)
+    found = _covariance.Covariance(ids, counts, CLASSES, RATIO, memory)
     assert found.resident == (memory > 0)
     np.testing.assert_allclose(found @ np.eye(found.size), wanted, atol=1e-12)
     np.testing.assert_allclose(found.mean, np.average(one_hot(ids), 0, counts), atol=1e-14)
@@ -52,7 +52,7 @@ def test_covariance_equals_the_dense_one(windows, memory, monkeypatch):
 @pytest.mark.parametrize("ratio", [1, 2, 5])
 def test_differences_summed_up_give_the_windows_back(ratio):
     ids = np.random.default_rng(1).integers(0, 3, (200, ratio * ratio)).astype(np.uint8)
-    sums = covariance._differences(ids, 3, ratio).toarray().reshape(-1, ratio, ratio, 3)
+    sums = _covariance._differences(ids, 3, ratio).toarray().reshape(-1, ratio, ratio, 3)
     np.testing.assert_array_equal(
         sums.cumsum(1).cumsum(2), np.eye(3)[ids.reshape(-1, ratio, ratio)]
     )
@@ -61,7 +61,7 @@ def test_differences_summed_up_give_the_windows_back(ratio):
 @pytest.mark.parametrize("block_size", [1, 4, 16, 100])
 def test_eigenpairs_equal_the_known_ones(block_size):
     dense = Dense(0.8 ** np.arange(80))
-    values, vectors = pca.principal(dense, enough(7), block_size)
+    values, vectors = _pca.principal(dense, enough(7), block_size)
     np.testing.assert_allclose(values, 0.8 ** np.arange(7), rtol=1e-9)
     cosines = np.abs((vectors * dense.vectors.T[:7]).sum(1))
     np.testing.assert_allclose(cosines, 1, atol=1e-12)
@@ -71,7 +71,7 @@ def test_eigenpairs_equal_the_known_ones(block_size):
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 8, 10, 48])
 def test_equal_eigenvalues_and_a_rank_below_the_block_are_no_trouble(count):
     dense = Dense(np.repeat([3.0, 2.0, 0.0], [5, 3, 40]))
-    values, vectors = pca.principal(dense, enough(count), 4)
+    values, vectors = _pca.principal(dense, enough(count), 4)
     wanted = np.repeat([3.0, 2.0, 0.0], [5, 3, 40])[:count]
     np.testing.assert_allclose(values, wanted, atol=1e-12)
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-12)
@@ -86,7 +86,7 @@ def test_values_that_repeat_at_random_are_found_as_often_as_they_are_there():
         spread.append(1 + 1e-9 * rng.random(different))  # nearly equal
         dense = Dense(rng.choice(spread[rng.integers(3)], size))
         count = int(rng.integers(1, size + 1))
-        values, vectors = pca.principal(dense, enough(count), int(rng.integers(1, 20)))
+        values, vectors = _pca.principal(dense, enough(count), int(rng.integers(1, 20)))
         wanted = np.linalg.eigvalsh(dense.matrix)[::-1][:count]
         np.testing.assert_allclose(values, wanted, atol=1e-9 * wanted[0])
         np.testing.assert_allclose(vectors @ vectors.T, np.eye(count), atol=1e-12)
@@ -114,7 +114,7 @@ def test_classes_that_are_all_alike_are_all_found(num_classes, ordered):
 
 
 def test_what_it_returns_is_within_its_tolerance(windows):
-    operator = covariance.Covariance(*windows, CLASSES, RATIO, 10**9)
-    values, vectors = pca.principal(operator, enough(5), 4)
+    operator = _covariance.Covariance(*windows, CLASSES, RATIO, 10**9)
+    values, vectors = _pca.principal(operator, enough(5), 4)
     missed = np.linalg.norm(operator @ vectors.T - vectors.T * values, axis=0)
-    assert missed.max() <= 2 * pca.TOLERANCE * values[0]
+    assert missed.max() <= 2 * _pca.TOLERANCE * values[0]

@@ -9,7 +9,7 @@ import reference
 from label_maps import CHANNELS, CLASSES, RATIO, VOID, assert_same, fields, fit, voronoi
 
 from keras_dup import projection
-from keras_dup.projection import label_projection
+from keras_dup.projection import _label_projection
 
 # What is computed in float64 and rounded to float32 once: entries are below 1.
 ROUNDED = 2e-7
@@ -222,7 +222,7 @@ def test_reconstruction_miou_equals_a_loop_over_pixels(label_maps, fitted):
 
 
 def test_nearest_rebuilds_windows_of_one_class_and_the_shares_of_others():
-    nearest = label_projection.nearest(num_classes=3, ratio=4)
+    nearest = _label_projection.nearest(num_classes=3, ratio=4)
     label_map = np.zeros((4, 8), np.uint8)
     label_map[:, 4:], label_map[0, 4:] = 2, 1
     rebuilt = nearest.reconstruct(nearest.compress(label_map))
@@ -232,8 +232,8 @@ def test_nearest_rebuilds_windows_of_one_class_and_the_shares_of_others():
 
 
 def test_ramps_of_a_class_are_held_as_far_as_w_spans_them():
-    np.testing.assert_allclose(label_projection.nearest(3, ratio=4).class_ramps, 0, atol=1e-9)
-    np.testing.assert_array_equal(label_projection.nearest(3, ratio=1).class_ramps, 1)
+    np.testing.assert_allclose(_label_projection.nearest(3, ratio=4).class_ramps, 0, atol=1e-9)
+    np.testing.assert_array_equal(_label_projection.nearest(3, ratio=1).class_ramps, 1)
     rng = np.random.default_rng(4)
     maps = [rng.integers(0, 3, (2, 2)) for _ in range(200)]
     everything = fit(maps, num_classes=3, ratio=2, channels=8)

@@ -5,7 +5,7 @@ import pytest
 from label_maps import CLASSES, VOID, voronoi
 
 from keras_dup import projection
-from keras_dup.projection import label_projection
+from keras_dup.projection import _label_projection
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_all_channels_recode_into_what_compress_gives():
 
 
 def test_what_does_not_fit_together_is_refused():
-    nearest = label_projection.nearest
+    nearest = _label_projection.nearest
     with pytest.raises(ValueError, match="of the target, 8, does not divide that of the source, 4"):
         projection.recode(nearest(3, 4), nearest(3, 8))
     with pytest.raises(ValueError, match="of 3 and of 4 classes"):

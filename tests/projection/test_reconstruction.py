@@ -7,9 +7,9 @@ from label_maps import CLASSES, RATIO, VOID, voronoi
 from PIL import Image
 
 from keras_dup import projection
-from keras_dup.projection import figures, report
-from keras_dup.projection.reconstruction import count_with_void, ious_by_channels
-from keras_dup.projection.resampling import resampling_ious
+from keras_dup.projection import _figures, _report
+from keras_dup.projection._reconstruction import count_with_void, ious_by_channels
+from keras_dup.projection._resampling import resampling_ious
 
 CHANNELS = 12
 
@@ -70,7 +70,7 @@ def test_resampling_leaves_void_throughout_and_absent_classes_out():
 
 
 def test_a_report_tells_the_miou_and_draws_it(label_maps, fitted, tmp_path):
-    found = report.measure(fitted, label_maps)
+    found = _report.measure(fitted, label_maps)
     miou = projection.reconstruction_miou(fitted, label_maps)
     assert found.miou == pytest.approx(miou) and found.channels[-1] == CHANNELS
     lines = found.table(names := [f"class {i}" for i in range(CLASSES)]).splitlines()
@@ -83,6 +83,6 @@ def test_a_report_tells_the_miou_and_draws_it(label_maps, fitted, tmp_path):
 
 
 def test_components_are_drawn(fitted, tmp_path):
-    figures.components(tmp_path / "c.png", fitted, (1, 2, 7), 4, class_names=list("abcde"))
+    _figures.components(tmp_path / "c.png", fitted, (1, 2, 7), 4, class_names=list("abcde"))
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.width > 300 and len(picture.getcolors(2**24)) > 50

@@ -5,7 +5,7 @@ import pytest
 from label_maps import CHANNELS, RATIO, VOID, assert_same, fit
 
 from keras_dup import projection
-from keras_dup.projection import label_projection, loading
+from keras_dup.projection import _label_projection, _loading
 
 
 def test_a_saved_projection_loads_equal(tmp_path, fitted):
@@ -99,7 +99,7 @@ def test_load_refuses_more_than_memory_should_hold_and_what_is_no_file(
     tmp_path, fitted, monkeypatch
 ):
     path = fitted.save(tmp_path / "p", float16=True)
-    monkeypatch.setattr(loading, "_MOST", 2 * fitted.matrix.size)  # the bytes of the matrix
+    monkeypatch.setattr(_loading, "_MOST", 2 * fitted.matrix.size)  # the bytes of the matrix
     with pytest.raises(ValueError, match=r"p\.npz: .* bytes, of which \d+ are expected at most"):
         projection.load(path)
     (tmp_path / "folder.npz").mkdir()
@@ -108,7 +108,7 @@ def test_load_refuses_more_than_memory_should_hold_and_what_is_no_file(
 
 
 def test_nearest_survives_saving_although_its_variance_is_unknown(tmp_path):
-    loaded = projection.load(label_projection.nearest(3, 4).save(tmp_path / "p"))
+    loaded = projection.load(_label_projection.nearest(3, 4).save(tmp_path / "p"))
     assert np.isnan(loaded.explained_variance_ratio).all() and loaded.channels == 3
 
 

@@ -14,7 +14,7 @@ import pytest
 from label_maps import voronoi
 
 from keras_dup import data, projection
-from keras_dup.projection.window_counts import Tally, WindowCounts, counted
+from keras_dup.projection._window_counts import Tally, WindowCounts, counted
 
 CLASSES, RATIO = 5, 4
 

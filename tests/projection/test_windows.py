@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_dup.projection.windows import cut_windows, several_and_single
+from keras_dup.projection._windows import cut_windows, several_and_single
 
 CLASSES, VOID = 3, 255
 

@@ -1,7 +1,7 @@
 """DeepLab's variables as its sources define them, and checkpoints written with their names.
 
 Written from tensorflow/models, research/deeplab (core/resnet_v1_beta.py, core/xception.py,
-model.py), apart from `keras_dup.deeplab`, which it tests.
+model.py), apart from `keras_dup._deeplab`, which it tests.
 """
 
 import numpy as np

@@ -216,7 +216,7 @@ def resampled(label_map, ratio, num_classes, ignore_class, method):
 def fused(x, feature, values, name, ratio):
     """x at 1/ratio of the feature's size goes up to it and is fused with it -> (H, W, filters).
 
-    The scopes in `values` are those of `keras_dup.decoders`; a projection kernel of k x k reads
+    The scopes in `values` are those of `keras_dup._decoders`; a projection kernel of k x k reads
     the k x k values that `space_to_depth` puts into channels.
     """
     kernel = values[f"fuse_{name}_projection/weights"]

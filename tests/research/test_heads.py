@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from keras_dup.data import VOID
-from keras_dup.projection import label_projection
+from keras_dup.projection import _label_projection
 from research.probes import heads
 
 
 def head(kind, size, start):
-    fitted = label_projection.nearest(3, 8)
+    fitted = _label_projection.nearest(3, 8)
     found = heads.Head(kind, size, start, fitted, (4, 5, 3))
     found.kernel[size // 2, size // 2, :, :3].assign(np.eye(3))
     return found

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from keras_dup.data import VOID
-from keras_dup.projection.resampling import resampling_ious
+from keras_dup.projection._resampling import resampling_ious
 from research.projections import label_bounds
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dup.data.augment import augment
+from keras_dup.data._augment import augment
 from keras_dup.layers import Crop
 from keras_dup.training import Recipe, training_copy
 from research import decoder_trials, on_device, on_device_data, on_device_train
@@ -156,7 +156,7 @@ def test_crops_are_those_of_the_pipeline(scale, flipped):
 
 
 def test_order_is_that_of_the_pipeline():
-    from keras_dup.data.pipeline import epoch_order
+    from keras_dup.data._pipeline import epoch_order
 
     order = on_device_data.epoch_order(5, 2, 7, SEED).reshape(-1)
     expected = np.concatenate([epoch_order(5, SEED, epoch) for epoch in range(3)])

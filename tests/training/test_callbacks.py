@@ -24,7 +24,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_pictures():
     with pytest.raises(FloatingPointError, match="loss is NaN at step 1") as error:
         around = [_callbacks.Count(), guard]
         model.fit(np.ones((4, 1)), np.full((4, 1), np.nan), callbacks=around, verbose=0)
-    order = data.pipeline.epoch_order(8, TINY.seed, 0)
+    order = data._pipeline.epoch_order(8, TINY.seed, 0)
     assert ", ".join(f"picture {i}" for i in order[:4]) in str(error.value)
 
 

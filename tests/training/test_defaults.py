@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from keras_dup import _network, models, training
-from keras_dup.cli.train import _DEFAULTS
+from keras_dup._cli.train import _DEFAULTS
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "training.md"
 

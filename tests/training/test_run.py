@@ -13,7 +13,7 @@ import pytest
 from tiny_run import TINY
 
 from keras_dup import data, evaluation, layers, models, projection, training
-from keras_dup.projection.label_projection import nearest
+from keras_dup.projection._label_projection import nearest
 from keras_dup.training import (
     _checkpoint,
     _folder,

@@ -1,0 +1,191 @@
+"""What several commands take: a model, how it predicts, labelled data, names of classes."""
+
+import functools
+import sys
+from pathlib import Path
+
+from keras_dup._cli import outputs
+from keras_dup._label_maps import VOID
+
+__all__ = [
+    "MODEL",
+    "add_ids",
+    "add_inference",
+    "add_labelled",
+    "add_limits",
+    "class_names",
+    "files_read",
+    "ids",
+    "labelled",
+    "model",
+    "plan",
+    "predictor",
+    "set_limits",
+    "warn",
+]
+
+MODEL = "a .keras file, or 'voc_animals', which the package has"
+_LONGEST_NAME = 200  # characters of a class
+_LARGEST_SCALE = 16
+
+
+def add_inference(command):
+    """Adds how a model predicts."""
+    command.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="SCALE")
+    command.add_argument("--flip", action="store_true", help="also mirrored, averaged")
+    command.add_argument(
+        "--window",
+        type=int,
+        default=1025,
+        help="side in pixels; larger images run in overlapping windows, 0: as a whole (1025)",
+    )
+    command.add_argument("--class-names", help="text file with one name per line")
+    add_limits(command)
+
+
+def add_limits(command):
+    """Adds the largest image that is read."""
+    command.add_argument(
+        "--max-pixels", type=int, metavar="N", help="of an image or a mask; 178956970 by default"
+    )
+
+
+def set_limits(arguments):
+    """Applies `--max-pixels`."""
+    from keras_dup import data
+
+    if arguments.max_pixels is not None:
+        data.allow_pixels(arguments.max_pixels)
+
+
+def add_ids(command):
+    """Adds what the ids in mask files mean."""
+    command.add_argument("--ignore-class", type=int, default=VOID, help="the id of void in masks")
+    command.add_argument(
+        "--ids",
+        metavar="ID:CLASS,...",
+        help="all ids in the masks and their classes, 255 for void, in place of --ignore-class: "
+        "0:0,255:1 for black and white masks",
+    )
+
+
+def add_labelled(command):
+    """Adds labelled data: two folders, or a published data set."""
+    command.add_argument("--images", help="folder of images; needs --masks")
+    command.add_argument("--masks", help="folder of their masks, PNG")
+    command.add_argument("--names", help="text file with the names to take; all by default")
+    add_ids(command)
+    published = "a published data set and its split, NAME:SPLIT, see keras_dup.data.load"
+    command.add_argument("--data-set", metavar="NAME:SPLIT", help=published)
+    command.add_argument("--data-dir", help="where --data-set lies or is prepared")
+
+
+def ids(arguments):
+    """The table of `--ids`, {id: class}, or None."""
+    if not arguments.ids:
+        return None
+    table = {}
+    for pair in arguments.ids.split(","):
+        number, _, class_id = pair.partition(":")
+        try:
+            key, value = int(number), int(class_id)
+        except ValueError:
+            raise ValueError(f"--ids {pair}: expected ID:CLASS, two integers") from None
+        if key in table:
+            raise ValueError(f"--ids: {key} is given twice")
+        table[key] = value
+    return table
+
+
+def labelled(arguments, names):
+    """The data set that the command line names, with classes `names`; None if it names none.
+
+    Raises ValueError for half of it, or for a published data set of other classes.
+    """
+    from keras_dup import data
+
+    if arguments.data_set:
+        name, colon, split = arguments.data_set.partition(":")
+        if not colon or arguments.images or arguments.masks:
+            raise ValueError("--data-set is NAME:SPLIT, in place of --images and --masks")
+        dataset = data.load(name, split, data_dir=arguments.data_dir)
+        if dataset.num_classes != len(names):
+            classes = f"{dataset.num_classes} classes, the model {len(names)}"
+            raise ValueError(f"{arguments.data_set} has {classes}")
+        return dataset
+    if (arguments.images is None) != (arguments.masks is None):
+        raise ValueError("--images and --masks go together")
+    if arguments.images is None:
+        return None
+    folders = arguments.images, arguments.masks, len(names), arguments.names
+    return data.Folder(*folders, arguments.ignore_class, names, ids(arguments))
+
+
+def plan(arguments, writes, dataset=None, files=()):
+    """Refuses outputs that meet what the command line names, a data set's files, or `files`."""
+    from keras_dup.data import _listing
+
+    reads, folders = [*files_read(arguments), *files], {}
+    images, masks = _listing.IMAGE_ENDINGS, _listing.MASK_ENDINGS
+    endings = {"images": images, "val_images": images, "masks": masks, "val_masks": masks}
+    for name in endings:
+        if getattr(arguments, name, None):
+            folders[getattr(arguments, name)] = endings[name]
+    for name in ("image_files", "mask_files", "files"):
+        reads += getattr(dataset, name, [])
+    outputs.plan(writes, reads, folders)
+
+
+def files_read(arguments):
+    """The files that the command line names, without those of its folders."""
+    names = ("model", "names", "val_names", "class_names")
+    found = [getattr(arguments, name, None) for name in names]
+    return [path for path in found if path and Path(path).exists()]
+
+
+def predictor(arguments):
+    """The function image -> label map of the model of the command line, and its class names."""
+    from keras_dup import inference
+    from keras_dup.export._folding import fold
+
+    for scale in arguments.scales:
+        if not 0 < scale <= _LARGEST_SCALE:
+            raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
+    network, names = model(arguments)
+    network = fold(network, "probabilities")  # nothing trains it from here on
+    options = {"scales": arguments.scales, "flip": arguments.flip}
+    options["window"] = arguments.window or None
+    return functools.partial(inference.predict, network, **options), names
+
+
+def model(arguments):
+    """The model of the command line, and the names of its classes."""
+    from keras_dup import models
+
+    network = models.load(arguments.model)
+    num_classes = network.output_shape[-1]
+    names = class_names(arguments.class_names, num_classes) or models.class_names(arguments.model)
+    if names is None or len(names) != num_classes:  # a classes.txt of something else
+        names = [str(k) for k in range(num_classes)]
+    return network, names
+
+
+def class_names(path, num_classes):
+    """The names in a text file; ValueError if there are not as many as classes."""
+    from keras_dup._lists import read_lines
+
+    if path is None:
+        return None
+    names = read_lines(path)
+    if len(names) != num_classes:
+        raise ValueError(f"{path}: {len(names)} names, but there are {num_classes} classes")
+    longest = max(map(len, names))
+    if longest > _LONGEST_NAME:
+        raise ValueError(f"{path}: a name of {longest} characters; at most {_LONGEST_NAME}")
+    return names
+
+
+def warn(text):
+    """Prints a line to standard error, if there is one."""
+    if text:
+        print(f"keras-dup: warning: {text}", file=sys.stderr)

@@ -1,0 +1,135 @@
+"""Weights for models of `keras_dup.models.build`: shipped, downloaded or from a file."""
+
+import importlib.resources
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_dup import _deeplab
+
+__all__ = ["IMAGENET", "load_imagenet", "load_weights"]
+
+SHIPPED = {"efficientnet_lite0": "efficientnet_lite0_imagenet.npz"}  # in saved_models/
+IMAGENET = (*SHIPPED, *_deeplab.IMAGENET, "mobilenet_v2")
+
+
+def load_weights(
+    model: keras.Model, backbone: str | keras.Model, weights: str | os.PathLike
+) -> bool:
+    """Sets the variables of `model` from `weights`; the kinds are listed at `models.build`.
+
+    Returns: True where every variable of the model was set, so that W was among them.
+
+    Raises:
+        ValueError: no weights of that name or kind for this backbone, or they do not fit the model
+            (what is left over on either side is listed).
+        OSError: a file is missing, or a download failed.
+    """
+    weights = str(weights)
+    if weights == "imagenet" and isinstance(backbone, keras.Model):
+        raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
+    if weights == "imagenet":
+        load_imagenet(model, backbone)
+        return False
+    if weights.endswith(".h5"):
+        return _load_h5(model, backbone, weights)
+    if weights.endswith(".keras"):
+        _load_keras(model, weights)
+        return True
+    if pathlib.Path(f"{weights}.index").exists():
+        _deeplab.load_checkpoint(model, backbone, weights)
+        return False
+    raise ValueError(
+        f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, or the '
+        "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
+    )
+
+
+def load_imagenet(model: keras.Model, backbone: str) -> None:
+    """Gives the backbone in `model` its published ImageNet weights.
+
+    | backbone | source | size |
+    |---|---|---|
+    | efficientnet_lite0 | part of the package | |
+    | mobilenet_v2 | `keras.applications` | 9 MB |
+    | resnet50, resnet101, xception65, xception71 | DeepLab's archives | 270 to 480 MB |
+
+    Downloads happen once and are kept in Keras's cache.
+    """
+    if backbone in SHIPPED:
+        file = importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]
+        with importlib.resources.as_file(file) as path, np.load(path) as f:
+            for variable in model.variables:
+                if variable.path in f:
+                    variable.assign(f[variable.path])
+    elif backbone in _deeplab.IMAGENET:
+        _deeplab.load_checkpoint(model, backbone, _download(backbone))
+    elif backbone == "mobilenet_v2":
+        source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
+        _copy_mobilenet_v2(source, model)
+    else:
+        raise ValueError(
+            f'build: there are no weights "imagenet" for {backbone}; there are for '
+            f"{', '.join(IMAGENET)}"
+        )
+
+
+def _copy_mobilenet_v2(source, model):
+    """Copies a `keras.applications.MobileNetV2` without top, except its last 1x1 (to 1280)."""
+    source_layers = [layer for layer in source.layers if layer.weights][:-2]
+    layers = [layer for layer in model.layers if layer.weights][: len(source_layers)]
+    for layer, source_layer in zip(layers, source_layers, strict=True):
+        layer.set_weights(source_layer.get_weights())
+
+
+def _download(backbone):
+    url = _deeplab.IMAGENET[backbone]
+    try:
+        folder = keras.utils.get_file(f"keras_dup_{backbone}", url, extract=True)
+    except Exception as error:  # Keras raises a bare Exception
+        raise OSError(
+            f"{url} could not be fetched ({error}); fetch it by other means, unpack it and give "
+            'weights="FOLDER/model.ckpt"'
+        ) from error
+    index = next(pathlib.Path(folder).rglob("model.ckpt.index"), None)
+    if index is None:
+        raise OSError(f"{folder}: {url} was unpacked there and holds no model.ckpt")
+    return index.with_suffix("")
+
+
+def _load_h5(model, backbone, path):
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
+    if backbone == "mobilenet_v2":
+        try:
+            source = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=path)
+            _copy_mobilenet_v2(source, model)
+            return False
+        except ValueError:
+            pass  # not of keras.applications: of the whole model
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not fit the model; it has to come from `save_weights` of a model built "
+            f"with the same arguments ({error})"
+        ) from error
+    return True
+
+
+def _load_keras(model, path):
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
+    saved = {v.path: v for v in keras.models.load_model(path, compile=False).variables}
+    variables = {v.path: v for v in model.variables}
+    shapes = [{name: tuple(v.shape) for name, v in side.items()} for side in (variables, saved)]
+    left = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
+    if left:
+        raise ValueError(
+            f"{path} does not fit the model; variables on one side only or of another shape: "
+            f"{', '.join(dict.fromkeys(left))}"
+        )
+    for name, variable in variables.items():
+        variable.assign(saved[name])

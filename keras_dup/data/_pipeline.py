@@ -1,0 +1,134 @@
+"""From a data set to batches: an exactly resumable stream to train on, a pass to evaluate on.
+
+A data set is any `keras_dup.data.Dataset`; here its `len()`, `image` and `label_map` are enough.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import tensorflow as tf
+
+from keras_dup._label_maps import VOID
+from keras_dup.data._augment import MEAN_COLOUR, augment, crop_shape
+from keras_dup.data._protocol import Dataset
+
+__all__ = ["epoch_order", "eval_batches", "train_batches"]
+
+
+def train_batches(
+    data: Dataset,
+    batch_size: int,
+    crop_size: int | tuple[int, int],
+    seed: int = 0,
+    start_step: int = 0,
+    scale_range: tuple[float, float] = (0.5, 2.0),
+    flip: bool = True,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Returns an endless `tf.data.Dataset` of augmented batches for `model.fit`.
+
+    Element k of the stream (step k // batch_size) is item k % n of epoch k // n, in that epoch's
+    own order, augmented with seed (seed, k). It depends on nothing else, so a run that was cut
+    off after s steps goes on with `start_step=s` exactly as if it had not been, and reads
+    nothing of what it skips. Batches run across the end of an epoch.
+
+    Args:
+        data: the data set.
+        batch_size: over all replicas and workers together.
+        crop_size, scale_range, flip: as in `augment`.
+        seed: an integer >= 0.
+        start_step: the number of batches to skip.
+        shard: (worker, workers): yields that worker's part of every batch and reads nothing else;
+            the parts of workers 0, 1, ... one after the other are the batch of one process. For
+            `tf.distribute.Strategy.distribute_datasets_from_function`, which shards no more.
+
+    Yields: image float32 (B, height, width, 3) in 0..255, label map int32 (B, height, width), with
+    B = batch_size / workers. Errors from reading an item reach the consumer with their message.
+    """
+    _check_positive(data, batch_size)
+    crop_shape(crop_size)
+    part = _part(batch_size, shard)
+    order = lru_cache(4)(lambda epoch: epoch_order(len(data), seed, epoch))
+
+    def item(k):
+        epoch, place = divmod(int(k), len(data))
+        return _read_pair(data, order(epoch)[place])
+
+    def element(number):
+        k = number // part * batch_size + shard[0] * part + number % part
+        image, label_map = _call(item, k)
+        return augment(image, label_map, crop_size, tf.stack([seed, k]), scale_range, flip)
+
+    numbers = tf.data.Dataset.counter(start=start_step * part)
+    elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _finish(elements.batch(part, drop_remainder=True), whole=shard[1] == 1)
+
+
+def eval_batches(
+    data: Dataset, batch_size: int = 1, size: tuple[int, int] | None = None
+) -> tf.data.Dataset:
+    """Returns a `tf.data.Dataset` of all items once, in order, as they are.
+
+    Args:
+        data: the data set.
+        batch_size: more than 1 needs `size`.
+        size: (height, width), at least that of the largest item, to which all are padded at the
+            bottom and the right, images with mid-grey, label maps with void; None for no padding.
+
+    Yields: image float32 (B, H, W, 3) in 0..255, label map int32 (B, H, W).
+    """
+    _check_positive(data, batch_size)
+    if batch_size > 1 and size is None:
+        raise ValueError("batch_size > 1 needs size=(height, width): items may differ in size")
+
+    def element(i):
+        image, label_map = _call(lambda i: _read_pair(data, int(i)), i)
+        return tf.cast(image, tf.float32), tf.cast(label_map, tf.int32)
+
+    numbers = tf.data.Dataset.range(len(data))
+    elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if size is None:
+        return _finish(elements.batch(1, drop_remainder=True))
+    shapes = ((*size, 3), tuple(size))
+    return _finish(elements.padded_batch(batch_size, shapes, (MEAN_COLOUR, VOID)))
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of the n items in an epoch, a permutation (n,), the same every time."""
+    return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def _part(batch_size, shard):
+    """The size of a worker's part of a batch; ValueError if there is no such part."""
+    worker, workers = shard
+    if not 0 <= worker < workers:
+        raise ValueError(f"shard is (worker, workers) with worker 0..workers - 1, not {shard}")
+    if batch_size % workers:
+        raise ValueError(f"batch_size {batch_size} does not divide among {workers} workers")
+    return batch_size // workers
+
+
+def _read_pair(data, i):
+    image, label_map = data.image(i), data.label_map(i)
+    if image.shape[:2] != label_map.shape:
+        raise ValueError(f"item {i}: image {image.shape}, but label map {label_map.shape}")
+    return image, label_map
+
+
+def _call(function, k):
+    """Runs a Python function of a number inside the graph: -> image, label map, both uint8."""
+    image, label_map = tf.numpy_function(function, [k], (tf.uint8, tf.uint8), stateful=False)
+    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label_map, (None, None))
+
+
+def _finish(batches, whole=True):
+    # One list of items for all replicas: sharding by files, the default, has no files to go by.
+    policy = tf.data.experimental.AutoShardPolicy
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = policy.DATA if whole else policy.OFF
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_positive(data, batch_size):
+    if len(data) < 1 or batch_size < 1:
+        raise ValueError(f"{len(data)} items in batches of {batch_size}: both must be positive")

@@ -1,0 +1,80 @@
+"""ONNX files."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dup.export import _agreement
+from keras_dup.export._folding import fold
+from keras_dup.export._precision import in_float32
+
+__all__ = ["check_installed", "onnx"]
+
+_OPSET = 17
+
+
+def onnx(
+    model: keras.Model,
+    path: str | os.PathLike,
+    output: str = "label_map",
+    images: Sequence[np.ndarray] | None = None,
+    min_agreement: float = 0.999,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Writes an .onnx file, checked in onnxruntime, and PATH.report.json.
+
+    Input: image (B, H, W, 3) float32 in 0..255, any sizes.
+    Output: label_map (B, H, W) uint8 (int32 over 256 classes), or probabilities (B, H, W, K).
+
+    A model in mixed precision is exported, and compared, in float32.
+
+    Args:
+        model: a model from `keras_dup.models.build`. It is not changed.
+        path: the file.
+        output: "label_map" or "probabilities".
+        images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones.
+        min_agreement: the smallest share of pixels with the class that the model gives.
+        verbose: print the report.
+
+    Returns: the report: what was compared, the share of equal pixels, size, input and output.
+
+    Raises:
+        ImportError: tf2onnx or onnxruntime is missing (extra `onnx`).
+        RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
+        ValueError: unknown `output`.
+    """
+    check_installed()
+    import onnxruntime
+    import tf2onnx
+
+    model = in_float32(model)
+    network = fold(model, output)
+
+    def serve(image):
+        return {output: network(image, training=False)}
+
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32, "image")
+    graph, _ = tf2onnx.convert.from_function(tf.function(serve), [spec], opset=_OPSET)
+    content = graph.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def run(image):
+        return session.run(None, {"image": image.astype("float32")})
+
+    images = [*_agreement.as_pixels(images or ()), *_agreement.reference_images(model)]
+    report = _agreement.compare("onnx", model, {"onnx": run}, images, min_agreement, 1e-3)
+    for key, (tensor,) in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        report[key] = {"name": tensor.name, "shape": str(tensor.shape), "dtype": tensor.type}
+    return _agreement.write(report, content, path, verbose)
+
+
+def check_installed() -> None:
+    """Raises ImportError, with the extra to install, if ONNX files cannot be written."""
+    for module in ("tf2onnx", "onnxruntime"):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(f"onnx needs {module}: pip install 'keras-dup[onnx]'")

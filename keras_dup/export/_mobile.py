@@ -1,0 +1,159 @@
+"""LiteRT (TFLite) files for phones: built-in operations, in float32, float16 or 8-bit integers."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dup.export import _agreement
+from keras_dup.export._folding import fold
+from keras_dup.export._precision import in_float32
+
+__all__ = ["answer", "fit", "interpreter", "litert"]
+
+# share of pixels that keep their class, largest difference of a probability
+_BOUNDS = {
+    None: (0.999, 1e-3),
+    "float16": (0.99, 0.1),
+    "dynamic": (0.9, None),
+    "int8": (0.9, None),
+}
+
+
+def litert(
+    model: keras.Model,
+    path: str | os.PathLike,
+    quantize: str | None = None,
+    input_size: tuple[int, int] | None = (513, 513),
+    output: str = "label_map",
+    images: Sequence[np.ndarray] | None = None,
+    calibration: Sequence[np.ndarray] | None = None,
+    min_agreement: float | None = None,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Writes a .tflite file that uses only built-in operations, and PATH.report.json.
+
+    Input: image (1, H, W, 3) in 0..255, float32; for "int8" uint8 with scale 1 and zero point 0.
+    Output: label_map (1, H, W) uint8, or probabilities (1, H, W, K) float32.
+
+    The file is compared with the model before it is written. A model in mixed precision is
+    exported, and compared, in float32.
+
+    Args:
+        model: a model from `keras_dup.models.build`. It is not changed.
+        path: the file.
+        quantize: None; "float16": weights of half the size; "dynamic": 8-bit weights with one
+            scale per channel; "int8": 8-bit weights and activations.
+        input_size: (H, W). None: the caller of the file sets it (`resize_tensor_input`).
+        output: "label_map" or "probabilities".
+        images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones of the full
+            range. They are cut or padded to `input_size`.
+        calibration: for "int8", about 100 images (H, W, 3) like those that the file will see. The
+            ranges of the activations come from them. None takes the images compared on.
+        min_agreement: the smallest share of pixels with the class that the model gives. None:
+            0.999, for "float16" 0.99, for integers 0.9.
+        verbose: print the report.
+
+    Returns: the report: what was compared, the share of equal pixels, size, input and output.
+
+    Raises:
+        ImportError: the interpreter that checks the file is missing (extra `litert`).
+        RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
+        ValueError: unknown `quantize` or `output`; "int8" without an `input_size`.
+    """
+    if quantize not in _BOUNDS:
+        known = tuple(_BOUNDS)
+        raise ValueError(f"litert: quantize={quantize!r}; it must be one of {known}")
+    if quantize == "int8" and input_size is None:
+        raise ValueError("litert: quantize='int8' needs an input_size: ranges belong to one size")
+    reader = interpreter()
+    if quantize == "int8" and images is None and calibration is None:
+        warnings.warn("litert: int8 is calibrated on drawings; give images", stacklevel=2)
+    model = in_float32(model)
+    given = [fit(image, input_size) for image in _agreement.as_pixels(images or ())]
+    images = [*given, *_agreement.reference_images(model, input_size)]
+    ranges = images
+    if calibration is not None:
+        ranges = [fit(image, input_size) for image in _agreement.as_pixels(calibration)]
+    content = _convert(fold(model, output), quantize, input_size, ranges)
+    runner = reader(model_content=content)
+    name = f"litert_{quantize}" if quantize else "litert"
+    least, most = _BOUNDS[quantize]
+    least = least if min_agreement is None else min_agreement
+    runs: dict[str, Callable] = {name: lambda image: [answer(runner, image)]}
+    report = _agreement.compare(name, model, runs, images, least, most)
+    details = {"input": runner.get_input_details(), "output": runner.get_output_details()}
+    for key, (detail,) in details.items():
+        shape = detail["shape_signature"].tolist()
+        dtype = np.dtype(detail["dtype"]).name
+        report[key] = {"name": detail["name"], "shape": shape, "dtype": dtype}
+    if quantize == "int8":
+        report["input"]["scale"], report["input"]["zero_point"] = details["input"][0][
+            "quantization"
+        ]
+    return _agreement.write(report, content, path, verbose)
+
+
+def answer(runner: Any, image: np.ndarray) -> np.ndarray:
+    """The output of an interpreter for (1, H, W, 3) in 0..255. It is resized to that size."""
+    (given,), (found,) = runner.get_input_details(), runner.get_output_details()
+    if tuple(given["shape"]) != image.shape:
+        runner.resize_tensor_input(given["index"], image.shape)
+    runner.allocate_tensors()
+    runner.set_tensor(given["index"], image.astype(given["dtype"]))
+    runner.invoke()
+    return runner.get_tensor(found["index"])
+
+
+def interpreter() -> Any:
+    """The class `Interpreter` of LiteRT; ImportError, with the extra to install, without it."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise ImportError("litert needs ai-edge-litert: pip install 'keras-dup[litert]'") from error
+    return Interpreter
+
+
+def _convert(network, quantize, input_size, calibration):
+    spec = tf.TensorSpec((1, *(input_size or (None, None)), 3), tf.float32, "image")
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint(
+            "serving_default",
+            lambda image: {network.output_names[0]: network(image, training=False)},
+            input_signature=[spec],
+        )
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantize:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantize == "int8":
+            batches = [[_full_range(image)[None].astype("float32")] for image in calibration]
+            converter.representative_dataset = lambda: iter(batches)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = tf.uint8
+        return converter.convert()
+
+
+def _full_range(image):
+    """A copy with 0 at the first pixel and 255 at the last: the input's range is then 0..255."""
+    image = image.copy()
+    image[0, 0], image[-1, -1] = 0, 255
+    return image
+
+
+def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
+    if size is None:
+        return np.asarray(image)
+    image = np.asarray(image)[: size[0], : size[1]]
+    missing = [(0, size[axis] - image.shape[axis]) for axis in (0, 1)]
+    return np.pad(image, [*missing, (0, 0)], constant_values=127)

@@ -1,0 +1,226 @@
+"""The SavedModel that TensorFlow Serving loads: signatures, class names, warm-up requests."""
+
+import importlib.util
+import io
+import os
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_dup.export import _agreement, _encoded
+from keras_dup.export._folding import fold
+from keras_dup.export._precision import in_float32
+
+__all__ = ["MAX_PIXELS", "WARM_UP", "saved_model"]
+
+MAX_PIXELS = 2048 * 2048
+WARM_UP = "assets.extra/tf_serving_warmup_requests"
+# share of pixels that keep their class, largest difference of a probability
+_BOUNDS = {None: (0.999, 1e-3), "bfloat16": (0.99, None)}
+
+
+def saved_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    class_names: Sequence[str] | None = None,
+    probabilities: bool = False,
+    images: Sequence[np.ndarray] | None = None,
+    version: int | None = None,
+    dtype: str | None = None,
+    min_agreement: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    verbose: bool = True,
+) -> dict[str, Any]:
+    """Writes path/VERSION/, the versioned folder that TensorFlow Serving loads, and a report.
+
+    Signatures, for images of any size:
+
+        serving_default  image (B, H, W, 3) float32 in 0..255 -> label_map (B, H, W) uint8
+        serve_uint8      image (B, H, W, 3) uint8 -> label_map (B, H, W) uint8
+        serve_encoded    image_bytes (B,), JPEG, PNG, BMP or GIF files of any sizes
+                         -> label_map_bytes (B,), grey PNGs of class ids at the sizes of the images,
+                         and error (B,), "" if all is well; a bad image does not affect the others
+
+    `serve_encoded` reads a file as `keras-dup predict` does, EXIF orientation included, or answers
+    with an error. It refuses by the header, before decoding: an image of more than `max_pixels`
+    (a side shorter than 64 counts as 64), and the images that bring a request above four times
+    `max_pixels`.
+
+    Every signature is compared with the model before anything is written. A model in mixed
+    precision is exported, and compared, in float32.
+
+    Args:
+        model: a model from `keras_dup.models.build` with at most 256 classes. It is not changed.
+        path: the folder of the model.
+        class_names: K strings, stored as the asset `classes.txt`.
+        probabilities: the first two signatures also return `probabilities`, (B, H, W, K) float32.
+        images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones.
+        version: a positive integer; None takes the next one.
+        dtype: "bfloat16" stores and computes all but the head in bfloat16, see `fold`; for servers
+            whose processors multiply it.
+        min_agreement: the smallest share of pixels with the class that the model gives. None:
+            0.999, with "bfloat16" 0.99.
+        max_pixels: the largest image that `serve_encoded` accepts.
+        verbose: print the report.
+
+    Returns: the report, which is also in path/VERSION.report.json: what was compared, the share of
+        equal pixels, sizes of the files and of an answer, signatures.
+
+    Raises:
+        FileExistsError: the version exists.
+        ValueError: the model has more than 256 classes, or not as many as there are names; unknown
+            `dtype`.
+        RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
+    """
+    _check(model, class_names, dtype)
+    path = pathlib.Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    version = version or _next_version(path)
+    if (path / str(version)).exists():
+        raise FileExistsError(f"{path / str(version)} exists; give another version")
+    model = in_float32(model)
+    images = [*_agreement.as_pixels(images or ()), *_agreement.reference_images(model)]
+    least, most = _BOUNDS[dtype]
+    least = least if min_agreement is None else min_agreement
+    # a name that is no number: TensorFlow Serving does not see it
+    with tempfile.TemporaryDirectory(prefix="part-", dir=path) as part:
+        folder = pathlib.Path(part) / "model"
+        network = fold(model, "probabilities" if probabilities else "label_map", dtype)
+        _write(network, folder, class_names, probabilities, max_pixels)
+        signatures = tf.saved_model.load(str(folder)).signatures
+        runs = _runs(signatures)
+        report = _agreement.compare("saved_model", model, runs, images, least, most)
+        report["signatures"] = {name: _interface(f) for name, f in signatures.items()}
+        report["max_pixels"] = {"image": max_pixels, "request": 4 * max_pixels}
+        report["answer_bytes"] = _answer_bytes(signatures["serve_encoded"], images, model)
+        report["warm_up"] = _write_warm_up(folder, images[0])
+        report["bytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        folder.rename(path / str(version))
+    return _agreement.finish(report, path / str(version), path / f"{version}.report.json", verbose)
+
+
+def _runs(signatures):
+    """{signature: function (1, H, W, 3) uint8 -> what it answers, label maps as arrays}."""
+
+    def of_pixels(name, dtype):
+        def run(image):
+            return [x.numpy() for x in signatures[name](image=tf.constant(image, dtype)).values()]
+
+        return run
+
+    def of_file(image):
+        answer = signatures["serve_encoded"](image_bytes=tf.io.encode_png(image[0])[None])
+        (error,), (file,) = answer["error"].numpy(), answer["label_map_bytes"].numpy()
+        if error:
+            raise RuntimeError(f"saved_model, serve_encoded: {error.decode()}")
+        return [tf.io.decode_png(file).numpy()[None, ..., 0]]
+
+    return {
+        "serving_default": of_pixels("serving_default", tf.float32),
+        "serve_uint8": of_pixels("serve_uint8", tf.uint8),
+        "serve_encoded": of_file,
+    }
+
+
+def _answer_bytes(serve_encoded, images, model):
+    """The mean size of an answer in bytes: of `serve_encoded`, as uint8 ids, as probabilities."""
+    sizes = []
+    for image in images:
+        file = tf.io.encode_png(image)
+        (answer,) = serve_encoded(image_bytes=file[None])["label_map_bytes"].numpy()
+        pixels = image.shape[0] * image.shape[1]
+        sizes.append((len(answer), pixels, 4 * pixels * model.output_shape[-1]))
+    names = ("label_map_bytes", "label_map", "probabilities")
+    means = (round(sum(column) / len(sizes)) for column in zip(*sizes, strict=True))
+    return dict(zip(names, means, strict=True))
+
+
+def _check(model, class_names, dtype):
+    if dtype not in _BOUNDS:
+        raise ValueError(f"saved_model: dtype={dtype!r}; it must be one of {tuple(_BOUNDS)}")
+    classes = model.output_shape[-1]
+    if classes > 256:
+        raise ValueError(f"saved_model: {classes} classes do not fit into uint8 ids")
+    if class_names is not None and len(class_names) != classes:
+        raise ValueError(f"saved_model: {len(class_names)} class names for {classes} classes")
+
+
+def _next_version(path):
+    return 1 + max((int(f.name) for f in path.iterdir() if f.name.isdigit()), default=0)
+
+
+def _write(network, folder, class_names, probabilities, max_pixels):
+    def serve(image):
+        message = "the image has no pixels: (B, H, W, 3) with H, W > 0 is expected"
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(image), message)]):
+            answer = network(tf.cast(image, tf.float32), training=False)
+        if not probabilities:
+            return {"label_map": answer}
+        ids = tf.cast(tf.argmax(answer, -1), tf.uint8)
+        return {"label_map": ids, "probabilities": answer}
+
+    def serve_encoded(image_bytes):
+        errors = _encoded.errors(image_bytes, max_pixels)
+
+        def one(inputs):
+            content, error = inputs
+            return tf.cond(tf.equal(error, ""), lambda: answer(content), lambda: tf.constant(b""))
+
+        def answer(content):
+            label_map = serve(_encoded.decoded(content)[None])["label_map"]
+            return tf.io.encode_png(label_map[0, ..., None])
+
+        found = tf.map_fn(  # one at a time: memory is that of the largest image
+            one, (image_bytes, errors), parallel_iterations=1, fn_output_signature=tf.string
+        )
+        return {"label_map_bytes": found, "error": errors}
+
+    archive = keras.export.ExportArchive()
+    for name, function, spec in (
+        ("serving_default", serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
+        ("serve_uint8", serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),
+        ("serve_encoded", serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
+    ):
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)
+    if class_names is not None:
+        text = "\n".join(class_names) + "\n"
+        (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
+
+
+def _interface(signature):
+    def described(specs):
+        return {n: {"shape": str(s.shape), "dtype": s.dtype.name} for n, s in specs.items()}
+
+    inputs = signature.structured_input_signature[1]
+    return {"inputs": described(inputs), "outputs": described(signature.structured_outputs)}
+
+
+def _write_warm_up(folder, image):
+    """One request for each signature, which the server runs before it answers anybody."""
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        return "left out: it needs tensorflow-serving-api, pip install 'keras-dup[serving]'"
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG")
+    inputs = {
+        "serving_default": ("image", tf.constant(image[None], tf.float32)),
+        "serve_uint8": ("image", tf.constant(image[None], tf.uint8)),
+        "serve_encoded": ("image_bytes", tf.constant([file.getvalue()])),
+    }
+    (folder / WARM_UP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(folder / WARM_UP)) as writer:
+        for name, (key, value) in inputs.items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = name
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+    return f"{len(inputs)} requests"
