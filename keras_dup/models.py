@@ -130,7 +130,8 @@ def build(
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
-        float32.
+        float32. The values of the image are not checked: what comes out for NaN or infinity means
+        nothing. `keras_dup.inference.predict` refuses them.
 
     Raises:
         ValueError: an unknown name (the known ones are listed); strides in the wrong order; a

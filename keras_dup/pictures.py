@@ -24,6 +24,7 @@ _Predict = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 -> (H, W) class
 RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 OPACITY = 0.5
+_BAND_PIXELS = 2**16
 
 
 def colours(label_map: np.ndarray) -> np.ndarray:
@@ -44,19 +45,34 @@ def overlay(
 
     Returns: a Pillow image of the width of `image`, at least 120.
     """
-    picture = Image.fromarray(mixed(image, label_map, opacity))
-    present = np.unique(label_map).tolist()
-    key = legend(class_names, max(picture.width, 120), present)
-    whole = Image.new("RGB", (key.width, picture.height + key.height), "white")
-    whole.paste(picture, (0, 0))
-    whole.paste(key, (0, picture.height))
+    height, width = label_map.shape
+    parts = _bands(height, width)
+    present = sorted(set().union(*(np.unique(label_map[rows]).tolist() for rows in parts)))
+    key = legend(class_names, max(width, 120), present)
+    whole = Image.new("RGB", (key.width, height + key.height), "white")
+    for rows in parts:
+        whole.paste(Image.fromarray(_mixed(image[rows], label_map[rows], opacity)), (0, rows.start))
+    whole.paste(key, (0, height))
     return whole
 
 
 def mixed(image: np.ndarray, label_map: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
+    whole = np.empty((*label_map.shape, 3), np.uint8)
+    for rows in _bands(*label_map.shape):
+        whole[rows] = _mixed(image[rows], label_map[rows], opacity)
+    return whole
+
+
+def _mixed(image, label_map, opacity):
     share = np.where(label_map == 0, 0.0, opacity)[..., None]
     return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
+
+
+def _bands(height, width):
+    """Slices of the rows of an image: mixing takes about 60 bytes per pixel of a band."""
+    step = max(1, _BAND_PIXELS // width)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
 def difference(truth: np.ndarray, label_map: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Pictures of label maps."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,26 @@ def test_an_overlay_keeps_the_background_and_names_the_classes_that_occur():
     legend = drawn[30:].reshape(-1, 3)
     assert (legend == green).all(-1).any()
     assert not (legend == pictures.colours(np.array(1))).all(-1).any()
+
+
+@pytest.mark.parametrize("size", [(1500, 1000), (3, 100_000), (100_000, 3)])
+def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
+    pixels = np.arange(size[0] * size[1] * 3) * 37 % 256
+    image = pixels.astype(np.uint8).reshape(*size, 3)
+    label_map = (np.arange(size[0] * size[1]) // 4096 % 7 % 5).astype(np.uint8).reshape(size)
+    tracemalloc.start()  # counts what NumPy takes; Pillow's result has 4 bytes per pixel
+    try:
+        drawn = pictures.overlay(image, label_map, list("abcde"), opacity=0.3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**23 + label_map.size
+    share = np.where(label_map == 0, 0.0, 0.3)[..., None]
+    expected = (image * (1 - share) + pictures.colours(label_map) * share).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(drawn)[: size[0], : size[1]], expected)
+    np.testing.assert_array_equal(pictures.mixed(image, label_map, 0.3), expected)
+    key = pictures.legend(list("abcde"), drawn.width, range(5))
+    np.testing.assert_array_equal(np.asarray(drawn)[size[0] :], np.asarray(key))
 
 
 def test_a_comparison_has_image_truth_prediction_and_difference_in_a_row():

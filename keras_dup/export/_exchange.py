@@ -30,6 +30,7 @@ def onnx(
 
     Input: image (B, H, W, 3) float32 in 0..255, any sizes.
     Output: label_map (B, H, W) uint8 (int32 over 256 classes), or probabilities (B, H, W, K).
+    The values of the image are not checked: what comes out for NaN or infinity means nothing.
 
     A model in mixed precision is exported, and compared, in float32.
 

@@ -40,6 +40,7 @@ def litert(
 
     Input: image (1, H, W, 3) in 0..255, float32; for "int8" uint8 with scale 1 and zero point 0.
     Output: label_map (1, H, W) uint8, or probabilities (1, H, W, K) float32.
+    The values of the image are not checked: what comes out for NaN or infinity means nothing.
 
     The file is compared with the model before it is written. A model in mixed precision is
     exported, and compared, in float32.

@@ -52,6 +52,10 @@ def saved_model(
     (a side shorter than 64 counts as 64), and the images that bring a request above four times
     `max_pixels`.
 
+    `serving_default` refuses a batch with a value outside 0..255, NaN or infinite, as
+    `keras_dup.inference.predict` does: INVALID_ARGUMENT, "finite values in 0..255 are expected".
+    A batch of no images (B = 0) gets an empty answer.
+
     Every signature is compared with the model before anything is written. A model in mixed
     precision is exported, and compared, in float32.
 
@@ -157,9 +161,11 @@ def _next_version(path):
 
 def _write(network, folder, class_names, probabilities, max_pixels):
     def serve(image):
-        message = "the image has no pixels: (B, H, W, 3) with H, W > 0 is expected"
-        with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(image), message)]):
-            answer = network(tf.cast(image, tf.float32), training=False)
+        shape = tf.shape(image)
+        with tf.control_dependencies(_checks(image)):
+            answer = network(_or_one_pixel(tf.cast(image, tf.float32)), training=False)
+        # nothing is left for an empty batch
+        answer = tf.reshape(answer[: shape[0]], tf.concat([shape[:3], answer.shape[3:]], 0))
         if not probabilities:
             return {"label_map": answer}
         ids = tf.cast(tf.argmax(answer, -1), tf.uint8)
@@ -192,6 +198,25 @@ def _write(network, folder, class_names, probabilities, max_pixels):
     if class_names is not None:
         text = "\n".join(class_names) + "\n"
         (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
+
+
+def _checks(image):
+    """Operations that raise for (B, H, W, 3) that is no batch of images; B = 0 is one."""
+    shape = tf.shape(image)
+    message = "the image has no pixels: (B, H, W, 3) with H, W > 0 is expected"
+    checks = [tf.debugging.Assert(tf.equal(shape[0], 0) | tf.reduce_all(shape > 0), [message])]
+    if image.dtype.is_floating:
+        message = "the image has values outside 0..255: finite values in 0..255 are expected"
+        within = tf.reduce_all((image >= 0) & (image <= 255))  # NaN is not
+        checks.append(tf.debugging.Assert(within, [message]))
+    return checks
+
+
+def _or_one_pixel(images):
+    """The images; in place of an empty batch, which kernels refuse, an image of one pixel."""
+    empty = tf.equal(tf.shape(images)[0], 0)
+    images = tf.cond(empty, lambda: tf.zeros((1, 1, 1, 3)), lambda: images)
+    return tf.ensure_shape(images, (None, None, None, 3))
 
 
 def _interface(signature):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_dup import data, export, models
+from keras_dup import data, export, inference, models
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,43 @@ def test_bad_images_in_a_batch_do_not_hurt_the_good_ones(model, session):
 def test_an_image_without_pixels_is_refused(session):
     with pytest.raises(tf.errors.InvalidArgumentError, match="the image has no pixels"):
         session("serving_default", {"image": np.zeros((1, 0, 8, 3), np.float32)})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1, 255.5])
+def test_a_pixel_outside_0_to_255_is_refused_as_predict_refuses_it(model, session, value):
+    batch = np.stack([picture(8, 8), picture(8, 8, 1)]).astype(np.float32)
+    batch[0, 0, :2] = (0, 0, 0), (255, 255, 255)
+    assert session("serving_default", {"image": batch})["label_map"].shape == (2, 8, 8)
+    batch[1, 2, 3, 1] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"finite values in 0\.\.255"):
+        session("serving_default", {"image": batch})
+    with pytest.raises(ValueError, match="image 1 has values"):
+        inference.predict(model, batch)
+
+
+@pytest.mark.parametrize("size", [(8, 12), (50_000, 50_000), (0, 0)])
+@pytest.mark.parametrize("name, kind", [("serving_default", np.float32), ("serve_uint8", np.uint8)])
+def test_an_empty_batch_gets_an_empty_answer(session, name, kind, size):
+    label_map = session(name, {"image": np.zeros((0, *size, 3), kind)})["label_map"]
+    assert label_map.shape == (0, *size) and label_map.dtype == np.uint8
+
+
+def test_an_empty_batch_of_files_gets_an_empty_answer(session):
+    answer = session("serve_encoded", {"image_bytes": np.zeros((0,), object)})
+    assert answer["label_map_bytes"].shape == answer["error"].shape == (0,)
+
+
+def test_an_empty_batch_gets_empty_probabilities(tmp_path):
+    image = keras.Input((None, None, 3))
+    scores = keras.layers.Conv2D(3, 1)(keras.layers.Rescaling(1 / 255)(image))
+    tiny = keras.Model(image, keras.layers.Softmax()(scores))
+    export.saved_model(tiny, tmp_path, probabilities=True, verbose=False)
+    serve = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    assert serve.structured_outputs["probabilities"].shape.as_list() == [None, None, None, 3]
+    answer = serve(image=tf.zeros((0, 8, 12, 3)))
+    assert answer["probabilities"].shape == (0, 8, 12, 3)
+    assert answer["probabilities"].dtype == tf.float32
+    assert answer["label_map"].shape == (0, 8, 12) and answer["label_map"].dtype == tf.uint8
 
 
 @pytest.mark.slow
