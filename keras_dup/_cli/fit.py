@@ -28,7 +28,7 @@ def add(commands):
         "--channels",
         type=_channels,
         default=64,
-        help="a number, or a share of the variance in (0, 1); default 64",
+        help="a number, or a share of the variance in (0, 1], such as 0.99; default 64",
     )
     fit.add_argument(
         "--class-balance",

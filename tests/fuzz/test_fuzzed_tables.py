@@ -16,7 +16,9 @@ from keras_dup._label_maps import IdCounts, IdTable, check_ids, doubt
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from([255, 256, -1, 65535, 2**31 - 1]))
 TABLES = st.dictionaries(IDS, st.one_of(st.integers(0, 3), st.just(255)), min_size=1)
-NAME = st.text(st.sampled_from("aAbß_.ü" + "u\u0308"), min_size=1, max_size=4)
+NAME = st.text(st.sampled_from("aAbß_.ü" + "u\u0308"), min_size=1, max_size=4).filter(
+    lambda name: name not in (".", "..")  # folders
+)
 ENDING = st.sampled_from([".png", ".PNG", ".jpg", ""])
 
 
