@@ -33,6 +33,8 @@ __all__ = [
     "separable_convolution",
 ]
 
+# not a public name; it repeats the edge where a slice would end a position too early
+Subsampling = keras.saving.get_registered_object("keras_dup>Subsampling")
 FEATURE = "b2u2c3"
 CODES = 24  # of a W of ratio 4
 
@@ -187,7 +189,7 @@ def _fused(x, feature, width=256, detail=48, extra=(), name="fuse"):
 
 def _fused_coarse(t):
     """The paper's: the low-level feature comes down to the last one, on the centres of windows."""
-    return _fused(t.x, t.low[:, 2::4, 2::4], name="fuse_16")
+    return _fused(t.x, Subsampling(4, 2, name="fuse_16_subsampling")(t.low), name="fuse_16")
 
 
 def _nearest(fitted, temperature):
