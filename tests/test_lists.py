@@ -44,9 +44,9 @@ def test_names_of_classes_and_files_go_in_and_out_under_every_locale(tmp_path):
     write_lines(tmp_path / "names.txt", ["é"])
     code = (
         "import sys\n"
-        "from keras_dup import cli, lists, models\n"
-        "lists.write_lines('again.txt', models.class_names('x.keras'))\n"
-        "cli.main(sys.argv[1:])"
+        "from keras_dup import _cli, _lists, models\n"
+        "_lists.write_lines('again.txt', models.class_names('x.keras'))\n"
+        "_cli.main(sys.argv[1:])"
     )
     fit = ["fit", "masks", "-o", "w.npz", "--num-classes", "2", "--ratio", "8", "--channels", "1"]
     fit += ["--class-names", "classes.txt", "--names", "names.txt", "--val-names", "val.txt"]

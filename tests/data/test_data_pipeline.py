@@ -15,11 +15,11 @@ from PIL import Image
 from keras_dup.data import (
     VOID,
     Folder,
-    _augment,
     eval_batches,
     save_label_map,
     train_batches,
 )
+from keras_dup.data._augment import augment
 
 # Batches to train on
 
@@ -82,7 +82,7 @@ def test_element_k_is_item_k_of_the_epochs_permutation_augmented_with_seed_and_k
     images, label_maps = np.concatenate(images), np.concatenate(label_maps)
     for k in range(8):
         i = np.random.default_rng((11, k // 3)).permutation(3)[k % 3]
-        image, label_map = _augment(data.image(i), data.label_map(i), 40, (11, k))
+        image, label_map = augment(data.image(i), data.label_map(i), 40, (11, k))
         np.testing.assert_array_equal(label_maps[k], label_map)
         np.testing.assert_allclose(images[k], image, atol=1e-3)
 

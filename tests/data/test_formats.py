@@ -82,7 +82,7 @@ def test_an_image_of_any_mode_is_read_as_its_row_says(mode, tmp_path, monkeypatc
         (tmp_path / "a.tif").write_bytes(tiff_of_12_bits(90 * 16 + 7, 4095))
     else:
         assert image.mode == mode
-        monkeypatch.setattr(_images.files, "opened", lambda *_: contextlib.nullcontext(image))
+        monkeypatch.setattr(_images._files, "opened", lambda *_: contextlib.nullcontext(image))
     found = data.read_image(tmp_path / "a.tif")
     assert found.dtype == np.uint8
     rounding = 1 if mode == "LAB" else 0  # of the colour library, to 8 bits
@@ -152,7 +152,7 @@ def mask(mode):
 def test_a_mask_of_any_mode_is_read_or_refused_as_its_row_says(mode, tmp_path, monkeypatch):
     image, row = mask(mode), _formats.MASKS[mode]
     (tmp_path / "a.png").write_bytes(b"")
-    monkeypatch.setattr(_masks.files, "opened", lambda *_: contextlib.nullcontext(image))
+    monkeypatch.setattr(_masks._files, "opened", lambda *_: contextlib.nullcontext(image))
     if row.outcome == _formats.REFUSED:
         with pytest.raises(ValueError, match=re.escape(f"a mask saved as {mode}, {row.how}")):
             data.read_label_map(tmp_path / "a.png", 2)
