@@ -107,9 +107,10 @@ def test_predictions_of_padded_images_are_those_of_keras_at_their_true_size(tiny
 def test_a_step_is_that_of_the_keras_recipe(tiny, recipe):
     model, group, before = tiny
     rng = np.random.default_rng(2)
-    # batch norm of the image pooling sees two values: these differ
-    image = rng.uniform(0, [[[[50]]], [[[255]]]], (2, *CROP, 3)).astype("float32")
-    labels = rng.integers(0, CLASSES, (2, *CROP)).astype("int32")
+    # batch norm of the image pooling sees one value per image: these differ
+    brightest = np.linspace(50, 255, 6)[:, None, None, None]
+    image = rng.uniform(0, brightest, (6, *CROP, 3)).astype("float32")
+    labels = rng.integers(0, CLASSES, (6, *CROP)).astype("int32")
     labels[:, :5] = 255
     step = jax.jit(group.step, compiler_options=QUICK)
     after, losses = step(before, image[None], labels[None], recipe.learning_rate)
