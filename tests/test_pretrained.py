@@ -1,8 +1,10 @@
 """`weights=`: DeepLab checkpoints, files, downloads."""
 
 import functools
+import io
 import pathlib
 import tarfile
+import zipfile
 
 import deeplab as written
 import keras
@@ -281,3 +283,24 @@ def test_weights_that_do_not_exist_say_which_do():
         ValueError, match=r"weights='coco'; expected is .imagenet., a \.h5, a \.keras"
     ):
         models.build(**SMALL, weights="coco")
+
+
+def test_a_damaged_keras_file_is_one_error_that_names_it(tmp_path):
+    path = tmp_path / "small.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    whole = path.read_bytes()
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("something.txt", "else")
+    damaged = [whole[:100], whole[: len(whole) // 2], other.getvalue(), b"no zip"]
+    for place in range(0, len(whole), len(whole) // 20):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            models.load(path)
+        except ValueError as error:
+            assert "small.keras" in str(error)
+            refused += 1
+    assert refused > 4
