@@ -83,12 +83,12 @@ def test_a_file_that_the_system_cuts_leaves_the_one_before(tmp_path):
     path = tmp_path / "a.h5"
     code = f"""
 import resource, sys, h5py, numpy
-from keras_dup import whole
-with whole.writing({str(path)!r}) as temporary:
+from keras_dup import _whole
+with _whole.writing({str(path)!r}) as temporary:
     temporary.write_text("before")
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, {resource.RLIM_INFINITY}))
 try:
-    with whole.writing({str(path)!r}) as temporary, h5py.File(temporary, "w") as file:
+    with _whole.writing({str(path)!r}) as temporary, h5py.File(temporary, "w") as file:
         file["x"] = numpy.zeros(100_000)
 except OSError as error:
     print(error)

@@ -67,7 +67,7 @@ def _encoder(recipe):
         recipe.output_stride,
         recipe.low_level_features,
         decoder="bilinear",
-        weights=recipe.weights,
+        weights=recipe.weights or None,
     )
     (name,) = recipe.low_level_features
     features = (

@@ -55,7 +55,7 @@ def main(arguments=None):
         recipe.output_stride,
         low_level_features=(),
         decoder="bilinear",
-        weights=recipe.weights,
+        weights=recipe.weights or None,
     )
     found = [{"row": None, "seed": None, "r2": measure(encoder, train, val)}]
     print(f"before: {found[0]['r2']:.3f}", flush=True)

@@ -51,10 +51,13 @@ def test_a_notebook_takes_public_names_alone(path):
 
 @pytest.mark.slow
 @each_notebook
-def test_a_notebook_runs(path, monkeypatch):
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore::UserWarning")  # so few may lack a class
+def test_a_notebook_runs(path):
     stored = path.read_bytes()
-    check(run_notebooks.run(path, STEPS=2, IMAGES=48))
+    notebook = run_notebooks.run(path, STEPS=2, IMAGES=48)
+    for cell in notebook.cells:  # networks of two steps are warned about
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if ": UserWarning: " not in o.get("text", "")]
+    check(notebook)
     assert path.read_bytes() == stored
 
 

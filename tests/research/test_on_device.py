@@ -104,7 +104,9 @@ def test_predictions_of_padded_images_are_those_of_keras_at_their_true_size(tiny
 
 
 @pytest.mark.slow
-def test_a_step_is_that_of_the_keras_recipe(tiny, recipe):
+def test_a_step_is_that_of_the_keras_recipe(tiny, recipe, pytestconfig):
+    if not pytestconfig.getoption("--full-size"):
+        pytest.skip("gradients of so small images depend on the order of sums: see --full-size")
     model, group, before = tiny
     rng = np.random.default_rng(2)
     # batch norm of the image pooling sees one value per image: these differ
