@@ -60,8 +60,11 @@ def _fractions(image):
             f"floating-point values of {low:g}..{high:g}; 0..1 or 0..255 is expected: "
             "scale it, or save it with 8 bits"
         )
-    scale = 255 if high <= 1 else 1
-    return Image.fromarray(np.rint(pixels * np.float32(scale)).astype(np.uint8)).convert("RGB")
+    scale = np.float32(255 if high <= 1 else 1)
+    grey = np.empty(pixels.shape, np.uint8)
+    for row, values in enumerate(pixels):  # no second image of floating-point numbers
+        grey[row] = np.rint(values * scale)
+    return Image.fromarray(grey).convert("RGB")
 
 
 _GREY_16 = Row(CONVERTED, "grey, the high 8 of 16 bits", _high_bits)

@@ -25,5 +25,5 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(
             f"fuzz: {tried['inputs']} inputs tried, {tried['refused']} refused with an error that "
             f"is documented, {tried['crashes']} crashes, {tried['hangs']} hangs, peak memory "
-            f"{mutations.peak()} MiB"
+            f"{mutations.peak()} MiB ({mutations.BEFORE} MiB at the start)"
         )

@@ -46,8 +46,11 @@ def watched(parse, *arguments, **options):
 
 
 def peak():
-    """The largest resident memory of this process, in MiB."""
+    """The largest resident memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+BEFORE = peak()  # what Python, Keras and TensorFlow take without any input
 
 
 @contextlib.contextmanager
