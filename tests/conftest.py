@@ -18,7 +18,9 @@ def seed():
 
 
 def pytest_addoption(parser):
-    help_text = "take every network whole in test_every_network.py"
+    help_text = (
+        "whole networks in test_every_network.py; a step of research/on_device.py beside Keras"
+    )
     parser.addoption("--full-size", action="store_true", help=help_text)
     help_text = "how often a run is killed in test_training_processes.py"
     parser.addoption("--kills", type=int, default=5, help=help_text)
