@@ -2,12 +2,13 @@
 
 The modules named in `__all__` are public, with the names in their own `__all__`. `import keras_dup`
 registers the layers of saved models with Keras; the other modules load when they are first used.
+The command `keras-dup` loads Keras later, where it is needed: `--help` takes no seconds.
 """
 
 import importlib
+import pathlib
+import sys
 import types
-
-from keras_dup import models
 
 __version__ = "0.2.0"
 __all__ = [
@@ -24,6 +25,18 @@ __all__ = [
     "projection",
     "training",
 ]
+
+
+def _is_command() -> bool:
+    """Whether this process is `keras-dup` or `python -m keras_dup`."""
+    program = pathlib.PurePath(sys.argv[0] if sys.argv else "")
+    if program.name == "-m":  # before runpy knows the file
+        return "keras_dup" in sys.orig_argv
+    return program.stem == "keras-dup" or program.parts[-2:] == ("keras_dup", "__main__.py")
+
+
+if not _is_command():
+    importlib.import_module("keras_dup.models")
 
 
 def __getattr__(name: str) -> types.ModuleType:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from keras_dup._void import VOID
+
 __all__ = [
     "VOID",
     "IdCounts",
@@ -17,9 +19,6 @@ __all__ = [
     "ious",
     "palette",
 ]
-
-VOID = 255
-"""The id of pixels without a label in every label map that this package hands out."""
 
 _QUOTED = 10  # ids or classes in one message
 _CHANCE = 0.1  # Cohen's kappa below which predictions and masks hardly have anything in common

@@ -6,15 +6,18 @@ import keras
 
 from keras_dup import _backbones, _decoders
 from keras_dup._backbones import keras_model
+from keras_dup._nearest import hint
 from keras_dup.layers import EdgePadding
-from keras_dup.presets import _BACKBONES, PRESETS
+from keras_dup.presets import (
+    _BACKBONES,
+    DECODERS,
+    DOWNSAMPLES,
+    INITIALIZERS,
+    OUTPUT_STRIDES,
+    PRESETS,
+    RATIOS,
+)
 from keras_dup.projection import LabelProjection
-
-DECODERS = ("dupsampling", "bilinear")
-DOWNSAMPLES = ("subsample", "convolution")
-INITIALIZERS = ("glorot_uniform", "nearest")
-OUTPUT_STRIDES = (8, 16, 32)
-RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
 
 _DEFAULTS = {
     "backbone": "xception65",
@@ -43,7 +46,8 @@ def resolve(preset, preprocessing, **arguments):
         ValueError: a value is unknown or out of its range.
     """
     if preset is not None and preset not in PRESETS:
-        raise ValueError(f"build: preset={preset!r}; it must be one of {', '.join(PRESETS)}")
+        known = f"{', '.join(PRESETS)}{hint(preset, PRESETS)}"
+        raise ValueError(f"build: preset={preset!r}; it must be one of {known}")
     given = {key: value for key, value in arguments.items() if value is not None}
     row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
     backbone = given.get("backbone", row.get("backbone", _DEFAULTS["backbone"]))
@@ -70,7 +74,8 @@ def _check(network, preprocessing):
         value = getattr(network, name)
         if value not in known:
             known = tuple(one for one in known if one is not None)
-            raise ValueError(f"build: {name}={value!r}; it must be one of {known}")
+            near = hint(value, known)
+            raise ValueError(f"build: {name}={value!r}; it must be one of {known}{near}")
     for name, least in (
         ("num_classes", 2),
         ("low_level_channels", 1),
@@ -171,6 +176,7 @@ def encode(network, preprocessing):
         known = ", ".join(features)
         raise ValueError(
             f"build: {network.backbone} has no feature {unknown}; its features are {known}"
+            f"{hint(unknown[0], features)}"
         )
     strides = _strides(image, {name: features[name] for name in names})
     return image, features, {**strides, "last": network.output_stride}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 
 from keras_dup import _decoders, _lists, _network, _pretrained, projection
+from keras_dup._nearest import hint
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection._autoencoder import AutoencoderUpsampling
@@ -232,7 +233,10 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
             return keras.models.load_model(path, compile=False)
     if not os.path.isfile(path_or_name):
         known = ", ".join(_MODELS)
-        raise ValueError(f"{path_or_name}: no such file, and no model of the package ({known})")
+        raise ValueError(
+            f"{path_or_name}: no such file, and no model of the package ({known})"
+            f"{hint(path_or_name, _MODELS)}"
+        )
     try:
         return keras.models.load_model(path_or_name, compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds

@@ -1,6 +1,7 @@
-"""The networks of the paper's tables, and the defaults of `build` for each backbone.
+"""The networks of the paper's tables, the defaults of `build` for each backbone, and its words.
 
-Plain data. `build(preset="voc2012_xception65")` builds a row; other arguments override it.
+Plain data, without Keras. `build(preset="voc2012_xception65")` builds a row; other arguments
+override it.
 """
 
 __all__ = ["PRESETS"]
@@ -16,6 +17,13 @@ _BACKBONES = {
     "efficientnet_lite1": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
     "efficientnet_lite2": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
 }
+
+# what arguments of `build` may be
+DECODERS = ("dupsampling", "bilinear")
+DOWNSAMPLES = ("subsample", "convolution")
+INITIALIZERS = ("glorot_uniform", "nearest")
+OUTPUT_STRIDES = (8, 16, 32)
+RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
 
 _VOC = {"dataset": "PASCAL VOC 2012", "num_classes": 21, "input_size": (513, 513)}
 _CITYSCAPES = {"dataset": "Cityscapes", "num_classes": 19, "input_size": (1025, 2049)}

@@ -12,14 +12,28 @@ _FILES = ("report.json", "confusion.png", "worst.png")
 
 def add(commands):
     """Adds the command's parser."""
-    evaluate = commands.add_parser("evaluate", help="IoU of a model on images and masks")
-    evaluate.set_defaults(run=_run)
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="IoU of a model on images and masks",
+        description="IoU of each class, near borders too, and how much of the errors is blocks.",
+        epilog=options.examples(
+            "evaluate run/best.keras --images images/ --masks masks/ -o evaluation/",
+            "evaluate run/best.keras --data-set camvid:val --data-dir data/",
+        ),
+    )
+    evaluate.set_defaults(check=_check, run=_run)
     evaluate.add_argument("model", help=options.MODEL)
     options.add_labelled(evaluate)
     evaluate.add_argument("-o", "--output", help=f"folder: {', '.join(_FILES)}")
     grid = "side of the windows in whose grid blocks show; by default the ratio of DUpsampling"
     evaluate.add_argument("--grid", type=int, metavar="PIXELS", help=grid)
     options.add_inference(evaluate)
+
+
+def _check(arguments):
+    if arguments.data_set is None and None in (arguments.images, arguments.masks):
+        raise ValueError("evaluate: --images and --masks, or --data-set")
+    options.check_inference(arguments)
 
 
 def _run(arguments):
@@ -31,8 +45,6 @@ def _run(arguments):
     options.plan(arguments, paths)
     predict, names = options.predictor(arguments)
     dataset = options.labelled(arguments, names)
-    if dataset is None:
-        raise ValueError("evaluate: --images and --masks, or --data-set")
     options.plan(arguments, paths, dataset)
     options.warn(count_ids(dataset.label_maps()).complaint(len(names), names))
     report = evaluation.evaluate(

@@ -14,7 +14,16 @@ _LONGEST_LINE = 300  # characters of an error
 
 def add(commands):
     """Adds the command's parser."""
-    export = commands.add_parser("export", help="files for servers and phones, each checked")
+    export = commands.add_parser(
+        "export",
+        help="files for servers and phones, each checked",
+        description="Writes SavedModel, LiteRT and ONNX files; each is compared with the model.",
+        epilog=options.examples(
+            "export run/best.keras -o exported/ --formats saved_model litert",
+            "export run/best.keras -o exported/ --calibration images/ --images images/ "
+            "--masks masks/",
+        ),
+    )
     export.set_defaults(run=_run)
     export.add_argument("model", help=options.MODEL)
     export.add_argument("-o", "--output", required=True, help="folder for the files")

@@ -6,8 +6,6 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
-
 from keras_dup._cli import options
 
 __all__ = ["add"]
@@ -18,7 +16,15 @@ _WINDOWS = 2**16  # looked at together
 
 def add(commands):
     """Adds the command's parser."""
-    fit = commands.add_parser("fit", help="fit a projection to a folder of masks")
+    fit = commands.add_parser(
+        "fit",
+        help="fit a projection to a folder of masks",
+        description="Fits W to label maps, and measures and draws what W rebuilds of them.",
+        epilog=options.examples(
+            "fit masks/ --num-classes 7 -o w.npz",
+            "fit masks/ --num-classes 7 --class-names classes.txt --channels 0.99 -o w.npz",
+        ),
+    )
     fit.set_defaults(run=_run)
     fit.add_argument("masks", help="folder of palette or grey PNGs, one class id per pixel")
     fit.add_argument("-o", "--output", required=True, help="the projection, an .npz")
@@ -104,6 +110,8 @@ def _label_maps(arguments):
 
 def _check_classes(arguments, counts, label_maps, class_names):
     """Tells which classes occur in no mask; ValueError if fewer than two occur."""
+    import numpy as np
+
     from keras_dup._label_maps import IdCounts
 
     found = set()
@@ -155,6 +163,8 @@ def _balance(text):
 
 def _classes(shares, names):
     """The classes by their shares of the pixels, and weights of a loss by those."""
+    import numpy as np
+
     weights = np.ones_like(shares)
     there = shares > 0
     weights[there] = (np.median(shares[there]) / shares[there]) ** 0.5

@@ -1,22 +1,35 @@
 """`keras-dup flops`: multiply-adds and parameters of a network."""
 
+from keras_dup import presets
+from keras_dup._cli import options
+
 __all__ = ["add"]
 
 
 def add(commands):
     """Adds the command's parser."""
-    flops = commands.add_parser("flops", help="multiply-adds and parameters of a network, by part")
+    flops = commands.add_parser(
+        "flops",
+        help="multiply-adds and parameters of a network, by part",
+        epilog=options.examples(
+            "flops --backbone efficientnet_lite0 --num-classes 7 --input-size 353 353",
+            "flops --preset voc2012_xception65",
+            "flops --paper",
+        ),
+    )
     flops.set_defaults(run=_run)
     flops.add_argument("--paper", action="store_true", help="the figures of the paper's tables")
-    flops.add_argument("--preset", help="a network of the paper; other arguments override it")
-    flops.add_argument("--backbone")
-    flops.add_argument("--num-classes", type=int)
-    flops.add_argument("--output-stride", type=int)
-    flops.add_argument("--fusion-stride", type=int, help="where low-level features are fused")
-    flops.add_argument("--ratio", type=int, help="of DUpsampling; by default the fusion's stride")
+    preset = "a network of the paper; other arguments override it"
+    flops.add_argument("--preset", choices=presets.PRESETS, metavar="PRESET", help=preset)
+    flops.add_argument("--backbone", choices=presets._BACKBONES, help="default: xception65")
+    flops.add_argument("--num-classes", type=int, metavar="K", help="default: 21")
+    flops.add_argument("--output-stride", type=int, choices=presets.OUTPUT_STRIDES)
+    stride = {"type": int, "choices": presets.RATIOS}
+    flops.add_argument("--fusion-stride", **stride, help="where low-level features are fused")
+    flops.add_argument("--ratio", **stride, help="of DUpsampling; by default the fusion's stride")
     flops.add_argument("--low-level-features", nargs="*", metavar="NAME")
-    flops.add_argument("--channels", type=int)
-    flops.add_argument("--decoder")
+    flops.add_argument("--channels", type=int, metavar="N", help="C~; default: the backbone's")
+    flops.add_argument("--decoder", choices=presets.DECODERS, help="default: dupsampling")
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
     flops.add_argument("--input-size", **size, help="in pixels; 513 513 or the preset's by default")
     flops.add_argument("--elementwise", action="store_true", help="count batch norm, ReLU, ... too")

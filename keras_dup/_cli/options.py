@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from keras_dup._cli import outputs
-from keras_dup._label_maps import VOID
+from keras_dup._void import VOID
 
 __all__ = [
     "MODEL",
@@ -13,7 +13,9 @@ __all__ = [
     "add_inference",
     "add_labelled",
     "add_limits",
+    "check_inference",
     "class_names",
+    "examples",
     "files_read",
     "ids",
     "labelled",
@@ -27,6 +29,11 @@ __all__ = [
 MODEL = "a .keras file, or 'voc_animals', which the package has"
 _LONGEST_NAME = 200  # characters of a class
 _LARGEST_SCALE = 16
+
+
+def examples(*lines):
+    """The end of a command's help."""
+    return "\n".join(["examples:", *(f"  keras-dup {line}" for line in lines)])
 
 
 def add_inference(command):
@@ -143,14 +150,20 @@ def files_read(arguments):
     return [path for path in found if path and Path(path).exists()]
 
 
+def check_inference(arguments):
+    """Raises ValueError for scales, or names of classes, that cannot be."""
+    for scale in arguments.scales:
+        if not 0 < scale <= _LARGEST_SCALE:
+            raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
+    if arguments.window < 0:
+        raise ValueError(f"--window {arguments.window}: a side in pixels, or 0")
+
+
 def predictor(arguments):
     """The function image -> label map of the model of the command line, and its class names."""
     from keras_dup import inference
     from keras_dup.export._folding import fold
 
-    for scale in arguments.scales:
-        if not 0 < scale <= _LARGEST_SCALE:
-            raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
     network, names = model(arguments)
     network = fold(network, "probabilities")  # nothing trains it from here on
     options = {"scales": arguments.scales, "flip": arguments.flip}

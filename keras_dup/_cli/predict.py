@@ -14,8 +14,15 @@ _ENDINGS = (".png", "_overlay.png")
 
 def add(commands):
     """Adds the command's parser."""
-    predict = commands.add_parser("predict", help="label maps and overlays of images")
-    predict.set_defaults(run=_run)
+    predict = commands.add_parser(
+        "predict",
+        help="label maps and overlays of images",
+        epilog=options.examples(
+            "predict voc_animals photo.jpg -o out/",
+            "predict run/best.keras photos/ -o out/ --window 513 --flip",
+        ),
+    )
+    predict.set_defaults(check=options.check_inference, run=_run)
     predict.add_argument("model", help=options.MODEL)
     predict.add_argument("images", nargs="+", help="images, or folders of images")
     predict.add_argument("-o", "--output", required=True, help="folder: NAME.png, NAME_overlay.png")

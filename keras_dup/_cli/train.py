@@ -1,9 +1,12 @@
 """`keras-dup train`: labelled images -> W, a trained network, its report."""
 
+import dataclasses
 import os
 from pathlib import Path
 
 from keras_dup._cli import options
+from keras_dup._cli.recipe import add_fields, given
+from keras_dup._nearest import hint
 
 # `Recipe` has the paper's; these are for one CPU, some hundred images and ImageNet weights
 _DEFAULTS = {
@@ -15,6 +18,22 @@ _DEFAULTS = {
     "learning_rate": 0.02,
     "weight_decay": 4e-5,
 }
+# what `_completed` sets where it is not given
+_COMPUTED = {
+    "weights": "imagenet where the package has or downloads it",
+    "low_level_features": "the best of the backbone",
+    "channels": "those of the backbone",
+    "backbone_rate": "0.2 with weights, else 1",
+    "interpolated_scores": "yes, unless the start of the decoder is given",
+    "temperature": "1 / ratio, unless the start of the decoder is given",
+    "train_temperature": "no, unless the start of the decoder is given",
+    "crop_size": "the median of the images, at most 513 513",
+}
+_EXAMPLES = (
+    "train --images images/ --masks masks/ --num-classes 7 -o run/",
+    "train --images images/ --masks masks/ --num-classes 7 -o run/ --steps 8000 --ema 0.999",
+    "train --data-set camvid --data-dir data/ -o run/ --backbone resnet50 steps=8000",
+)
 _LARGEST_CROP = 513
 # what a run writes
 _FILES = (
@@ -37,15 +56,21 @@ def add(commands):
     train = commands.add_parser(
         "train",
         help="fit a projection, train a network, report",
-        description="Fits W to the masks, trains, validates, keeps the best. The same command goes "
-        "on where a stopped run was.",
+        usage="keras-dup train --images FOLDER --masks FOLDER --num-classes K -o FOLDER "
+        "[options] [key=value ...]",
+        description="Fits W to the masks, trains, validates, keeps the best.\n"
+        "The same command goes on where a stopped run was.",
+        epilog=options.examples(*_EXAMPLES),
     )
-    train.set_defaults(run=_run)
-    train.add_argument("--images", help="folder of images")
-    train.add_argument("--masks", help="folder of their masks, PNG, one class id per pixel")
+    train.set_defaults(check=_recipe_of, run=_run)
+    images = "folder of images"
+    train.add_argument("--images", "--train-images", dest="images", metavar="FOLDER", help=images)
+    masks = "folder of their masks, PNG, one class id per pixel"
+    train.add_argument("--masks", "--train-masks", dest="masks", metavar="FOLDER", help=masks)
     train.add_argument("--num-classes", type=int)
     options.add_ids(train)
-    train.add_argument("--names", help="text file with the names to train on; by default the rest")
+    names = "text file with the names to train on; by default the rest"
+    train.add_argument("--names", "--train-names", dest="names", metavar="FILE", help=names)
     train.add_argument("--val-images", help="folder of images to validate on")
     train.add_argument("--val-masks", help="folder of their masks")
     train.add_argument(
@@ -53,7 +78,8 @@ def add(commands):
     )
     train.add_argument("--class-names", help="text file with one name per line")
     train.add_argument("--data-set", help="a published data set, see keras_dup.data.load")
-    train.add_argument("--data-dir", help="where --data-set lies or is prepared")
+    where = "where --data-set lies or is prepared"
+    train.add_argument("--data-dir", "--data-root", dest="data_dir", metavar="FOLDER", help=where)
     options.add_limits(train)
     train.add_argument("--skip-bad", action="store_true", help="leave unusable images out")
     train.add_argument("-o", "--output", required=True, help="folder of the run")
@@ -61,25 +87,36 @@ def add(commands):
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="of the recipe, see keras_dup.training.Recipe: steps=1000 backbone=resnet50 ...",
+        help="fields of the recipe without dashes: steps=1000 backbone=resnet50",
     )
+    add_fields(train, _DEFAULTS, _COMPUTED)
 
 
-def _run(arguments):
-    from keras_dup import training
+def _recipe_of(arguments):
+    """The recipe of the command line, before what depends on images is known."""
     from keras_dup.training._recipe_files import override
 
     folders = (arguments.images, arguments.masks, arguments.num_classes)
     if None in folders if arguments.data_set is None else folders != (None, None, None):
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
+    return override(_recipe(arguments), given(arguments))
+
+
+def _run(arguments):
+    from keras_dup import training
+
     options.set_limits(arguments)
-    recipe = override(_recipe(arguments), arguments.overrides)
+    recipe = _recipe_of(arguments)
     root = Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
     files = [root / recipe.weights, root / recipe.projection, recipe.weights, recipe.projection]
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
-    given = {text.partition("=")[0] for text in arguments.overrides}
-    recipe = _completed(recipe, given, arguments.output)
+    fields = {text.partition("=")[0] for text in given(arguments)}
+    recipe = _completed(recipe, fields)
+    _check_network(recipe)
+    if "crop_size" not in fields:
+        train_data, _ = training.datasets(recipe, arguments.output)
+        recipe = dataclasses.replace(recipe, crop_size=_crop_size(train_data))
     training.train_or_exit(recipe, arguments.output)
 
 
@@ -114,13 +151,10 @@ def _recipe(arguments):
     )
 
 
-def _completed(recipe, given, output):
-    """The recipe with what depends on the backbone and on the images, where it is not given."""
-    import dataclasses
-
+def _completed(recipe, given):
+    """The recipe with what depends on the backbone, where it is not given."""
     from keras_dup import _pretrained
     from keras_dup.presets import _BACKBONES
-    from keras_dup.training import datasets
 
     known = dict(_BACKBONES.get(recipe.backbone, {}))
     if recipe.backbone in _pretrained.IMAGENET:
@@ -130,10 +164,41 @@ def _completed(recipe, given, output):
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
         known |= {"interpolated_scores": True, "temperature": 1 / recipe.window_ratio}
         known["train_temperature"] = False
-    if "crop_size" not in given:
-        train_data, _ = datasets(recipe, output)
-        known["crop_size"] = _crop_size(train_data)
     return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
+
+
+def _check_network(recipe):
+    """Raises ValueError or OSError for a network that cannot be built, before files are read."""
+    from keras_dup import _pretrained, models
+    from keras_dup.training import _datasets, _network
+
+    weights = _datasets.find_weights(recipe)
+    if weights == "imagenet":
+        if recipe.backbone not in _pretrained.IMAGENET and not recipe.network:
+            names = ", ".join(_pretrained.IMAGENET)
+            raise ValueError(f"weights=imagenet: not for {recipe.backbone}; there are for {names}")
+    elif weights and weights not in models._MODELS and not _there(weights):
+        known = ("imagenet", *models._MODELS)
+        raise ValueError(f"weights={weights}: no such file{hint(weights, known)}")
+    teacher = _datasets.find_teacher(recipe)
+    if teacher and not _there(teacher):
+        raise ValueError(f"teacher={teacher}: no such file")
+    if recipe.network:
+        return
+    named = recipe.projection not in ("", "random", "nearest")
+    fitted = models.load_projection(recipe.projection) if named else None
+    most = recipe.window_ratio**2 * recipe.num_classes
+    if recipe.channels > most and recipe.decoder == "dupsampling":
+        ratio = f"ratio {recipe.window_ratio} and {recipe.num_classes} classes"
+        raise ValueError(f"channels={recipe.channels}: {most} at most, for {ratio}")
+    bare = {"weights": "", "new_layers_variance": 0.0}
+    bare |= {} if named else {"initializer": "glorot_uniform", "interpolated_scores": False}
+    _network._built(dataclasses.replace(recipe, **bare), fitted)
+
+
+def _there(path):
+    """Whether a file is there, or the checkpoint of that prefix."""
+    return os.path.isfile(path) or os.path.isfile(f"{path}.index")
 
 
 def _crop_size(dataset):

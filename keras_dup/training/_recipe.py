@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from keras_dup import _network
-from keras_dup._label_maps import VOID
+from keras_dup import presets
+from keras_dup._nearest import hint
+from keras_dup._void import VOID
 
 # {name of a field: (bound, whether it may be that, upper bound or None, whether it may be that)}
 _RANGES = {
@@ -15,6 +16,17 @@ _RANGES = {
     **dict.fromkeys(("auxiliary_weight", "teacher_weight"), (0, True, 1, True)),
     **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, False, None, 0)),
     "class_balance": (0, True, 0.5, True),
+}
+# {name of a field: what it may be}; also the choices of the command line
+WORDS: dict[str, tuple] = {
+    "backbone": tuple(presets._BACKBONES),
+    "output_stride": presets.OUTPUT_STRIDES,
+    "decoder": presets.DECODERS,
+    "downsample": presets.DOWNSAMPLES,
+    "ratio": (0, *presets.RATIOS),
+    "fusion_stride": (0, *presets.RATIOS),
+    "initializer": presets.INITIALIZERS,
+    "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
 
 
@@ -122,7 +134,7 @@ class Recipe:
     """"" fits W to the training label maps; a name or file of `models.build`; "random"; or
     "nearest" (nearest-neighbour upsampling as a W, with num_classes channels)."""
     class_balance: float = 0.0
-    """Of that fit, 0 to 0.5: how much more the pixels of rare classes count."""
+    """Of the fit of W, 0 to 0.5: how much more the pixels of rare classes count."""
     train_projection: bool = False
     """Whether W and the mean are trained too; the paper keeps them."""
     new_layers_variance: float = 0.0
@@ -148,7 +160,7 @@ class Recipe:
     pretraining_steps: int = 0
     """Steps of regression to the compressed labels (Eq. 4) before the others."""
     pretraining_learning_rate: float = 0.01
-    """Of these steps."""
+    """Learning rate of these steps."""
     steps: int = 30_000
     """Batches to train on."""
     steps_per_epoch: int = 500
@@ -160,10 +172,10 @@ class Recipe:
     backbone_rate: float = 1.0
     """Learning rate of the backbone, as a share of learning_rate."""
     power: float = 0.9
-    """Of that schedule."""
+    """Exponent of the schedule of the learning rate."""
     momentum: float = 0.9
-    """Of SGD. Keras keeps rate * gradient in the momentum's sum, DeepLab's optimizer multiplies
-    the sum by the rate: where the rate falls, Keras's steps are a little longer."""
+    """Of SGD, in [0, 1). Keras keeps rate * gradient in the momentum's sum, DeepLab's optimizer
+    multiplies the sum by the rate: where the rate falls, Keras's steps are a little longer."""
     weight_decay: float = 1e-4
     """Of kernels, as an L2 loss of weight_decay / 2 * the sum of squares."""
     decay_depthwise: bool = True
@@ -203,14 +215,10 @@ class Recipe:
     def __post_init__(self):
         for name, bounds in _RANGES.items():
             self._check_range(name, *bounds)
-        words = {
-            "decoder": _network.DECODERS,
-            "downsample": _network.DOWNSAMPLES,
-            "initializer": _network.INITIALIZERS,
-        }
-        for name, known in words.items():
-            if getattr(self, name) not in known:
-                raise self._error(f"{name}={getattr(self, name)!r}; one of {known}")
+        for name, known in WORDS.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise self._error(f"{name}={value!r}; one of {known}{hint(value, known)}")
         if len(self.crop_size) != 2:
             raise self._error(f"crop_size={self.crop_size}; height and width")
         for name in ("class_weights", "class_names"):

@@ -8,6 +8,7 @@ import runpy
 import typing
 from collections.abc import Iterable
 
+from keras_dup._nearest import hint
 from keras_dup.training._recipe import Recipe
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -71,7 +72,8 @@ def _parse(text):
     key, equals, value = text.partition("=")
     types = {field.name: field.type for field in dataclasses.fields(Recipe)}
     if not equals or key not in types:
-        raise ValueError(f"{text!r}: expected key=value with a key of {', '.join(types)}")
+        known = hint(key, types) or f" with a key of {', '.join(types)}"
+        raise ValueError(f"{text!r}: expected key=value{known}")
     if typing.get_origin(types[key]) is not tuple:
         return key, _value(text, key, value, types[key])
     kind = typing.get_args(types[key])[0]

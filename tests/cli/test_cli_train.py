@@ -100,8 +100,10 @@ def test_what_is_missing_is_named(folders, tmp_path):
     output = ["-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit, match="--images, --masks and --num-classes, or else"):
         _cli.main(["train", *folders[:4], *output])
-    with pytest.raises(SystemExit, match="expected key=value with a key of"):
+    with pytest.raises(SystemExit, match="expected key=value; did you mean 'steps'"):
         _cli.main(["train", *folders, *output, "stepps=5"])
+    with pytest.raises(SystemExit, match="expected key=value with a key of name, num_classes"):
+        _cli.main(["train", *folders, *output, "qqqq=5"])
     with pytest.raises(SystemExit, match="none to train or to validate on"):
         _cli.main(["train", *folders, *output, "val_share=0"])
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,8 @@ from keras_dup import training
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stepps=5", "expected key=value with a key of name, num_classes"),
+        ("stepps=5", "expected key=value; did you mean 'steps'"),
+        ("qqqq=5", "expected key=value with a key of name, num_classes"),
         ("steps", "expected key=value"),
         ("steps=many", "steps is a int"),
         ("jit_compile=perhaps", "jit_compile is a bool, not 'perhaps'"),
