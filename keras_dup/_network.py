@@ -1,4 +1,4 @@
-"""What the arguments of `keras_dup.models.build` mean: defaults, checks and the encoder."""
+"""What `keras_dup.models.build` builds: its arguments, completed and checked, and the model."""
 
 import types
 
@@ -7,7 +7,7 @@ import keras
 from keras_dup import _backbones, _decoders
 from keras_dup._backbones import keras_model
 from keras_dup._nearest import hint
-from keras_dup.layers import EdgePadding
+from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import (
     _BACKBONES,
     DECODERS,
@@ -17,7 +17,8 @@ from keras_dup.presets import (
     PRESETS,
     RATIOS,
 )
-from keras_dup.projection import LabelProjection
+from keras_dup.projection import LabelAutoencoder, LabelProjection
+from keras_dup.projection._autoencoder import AutoencoderUpsampling
 
 _DEFAULTS = {
     "backbone": "xception65",
@@ -95,6 +96,33 @@ def _check(network, preprocessing):
         raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
 
 
+def assemble(network, preprocessing, fitted, channels, temperature):
+    """The model of a network, with the first weights of its decoder."""
+    start, channels = _start(network, fitted), _channels(network, channels, fitted)
+    image, features, strides = _encode(network, preprocessing)
+    fusion = _fusion(network)
+    x = _decoders.aspp(features["last"], network.output_stride)
+    low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
+    low_level_features.sort(key=lambda feature: -feature[2])
+    arguments = x, low_level_features, network.output_stride
+    if network.decoder == "dupsampling":
+        kind = AutoencoderUpsampling if isinstance(fitted, LabelAutoencoder) else DUpsampling
+        upsampling = kind(network.num_classes, network.ratio, fitted, name="dupsampling")
+        scores = network.interpolated_scores, network.coarse_scores
+        x = _decoders.dupsampling_decoder(*arguments, upsampling, channels, fusion, *scores)
+        softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
+    else:
+        scores = network.num_classes, fusion, network.coarse_scores
+        x = _decoders.bilinear_decoder(*arguments, *scores)
+        softmax = keras.layers.Softmax(dtype="float32", name="softmax")
+    x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
+    name = network.backbone if isinstance(network.backbone, str) else network.backbone.name
+    model = keras.Model(image, x, name=f"{name}_{network.decoder}")
+    if start:
+        start(model, fitted, temperature)
+    return model
+
+
 def _set_strides(network, output_stride):
     """Completes `output_stride`, `fusion_stride` and `ratio` of a network; checks their order."""
     network.output_stride = output_stride
@@ -110,7 +138,7 @@ def _set_strides(network, output_stride):
         )
 
 
-def is_centred(network):
+def _is_centred(network):
     """Is the last feature to be at the centres of the windows that W makes of it?
 
     Only the project's own backbones can move it there.
@@ -120,7 +148,7 @@ def is_centred(network):
     return own and network.decoder == "dupsampling" and len(strides) == 1
 
 
-def fusion(network):
+def _fusion(network):
     """The `Fusion` of a network."""
     return _decoders.Fusion(
         network.fusion_stride,
@@ -128,12 +156,14 @@ def fusion(network):
         network.low_level_channels,
         network.context_channels,
         network.downsample,
-        is_centred(network),
+        _is_centred(network),
     )
 
 
-def start(network, projection):
+def _start(network, projection):
     """The function that sets the first weights of the DUpsampling decoder, or None."""
+    if network.decoder != "dupsampling":
+        return None
     if network.interpolated_scores:
         name, start = "interpolated_scores=True", _decoders.start_as_bilinear
     elif network.initializer == "nearest":
@@ -145,7 +175,7 @@ def start(network, projection):
     return start
 
 
-def channels(network, given, projection):
+def _channels(network, given, projection):
     """C~: that of the projection where there is one."""
     if projection is None:
         return network.channels
@@ -157,7 +187,7 @@ def channels(network, given, projection):
     return projection.channels
 
 
-def encode(network, preprocessing):
+def _encode(network, preprocessing):
     """Runs the backbone and completes the strides of `network`.
 
     Returns: the image, {name: feature} and {name: stride}; "last" is the last feature.
@@ -169,7 +199,7 @@ def encode(network, preprocessing):
     _set_strides(network, network.output_stride)
     image = keras.Input((None, None, 3), name="image")
     backbone = getattr(_backbones, network.backbone)
-    features = backbone(image, network.output_stride, is_centred(network))
+    features = backbone(image, network.output_stride, _is_centred(network))
     names = network.low_level_features
     unknown = [name for name in names if name not in features]
     if unknown:

@@ -8,11 +8,9 @@ from collections.abc import Callable
 
 import keras
 
-from keras_dup import _decoders, _lists, _network, _pretrained, projection
+from keras_dup import _lists, _network, _pretrained, projection
 from keras_dup._nearest import hint
-from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
 from keras_dup.projection import LabelAutoencoder, LabelProjection
-from keras_dup.projection._autoencoder import AutoencoderUpsampling
 
 __all__ = [
     "build",
@@ -140,6 +138,7 @@ def build(
             a projection of another ratio, class count or number of channels than the model's; none
             where `initializer` or `interpolated_scores` needs one; weights that do not fit.
     """
+    fitted, whole = load_projection(projection), False
     network = _network.resolve(
         preset,
         preprocessing,
@@ -159,64 +158,12 @@ def build(
         initializer=initializer,
         interpolated_scores=interpolated_scores,
     )
-    fitted, whole = load_projection(projection), False
-    model = _assemble(network, preprocessing, fitted, channels, temperature)
+    model = _network.assemble(network, preprocessing, fitted, channels, temperature)
     if weights is not None:
         whole = _pretrained.load_weights(model, network.backbone, weights)
     if network.decoder == "dupsampling" and projection is None and not whole:
         warnings.warn(_RANDOM_W, stacklevel=2)
     return model
-
-
-def _assemble(network, preprocessing, fitted, channels, temperature):
-    """The model of a network, with the first weights of its decoder."""
-    image, features, strides = _network.encode(network, preprocessing)
-    x = _decoders.aspp(features["last"], network.output_stride)
-    low_level_features = [(n, features[n], strides[n]) for n in network.low_level_features]
-    low_level_features.sort(key=lambda feature: -feature[2])
-    if network.decoder == "dupsampling":
-        start = _network.start(network, fitted)
-        channels = _network.channels(network, channels, fitted)
-        x = _dupsampled(x, low_level_features, network, fitted, channels)
-        softmax = AdaptiveTemperatureSoftmax(temperature, name="softmax")
-    else:
-        start = None
-        x = _upsampled(x, low_level_features, network)
-        softmax = keras.layers.Softmax(dtype="float32", name="softmax")
-    x = softmax(Crop(name="crop")([x, image]))  # softmax last: there Keras finds the logits
-    name = network.backbone if isinstance(network.backbone, str) else network.backbone.name
-    model = keras.Model(image, x, name=f"{name}_{network.decoder}")
-    if start:
-        start(model, fitted, temperature)
-    return model
-
-
-def _dupsampled(x, low_level_features, network, fitted, channels):
-    """Class scores of the DUpsampling decoder."""
-    kind = AutoencoderUpsampling if isinstance(fitted, LabelAutoencoder) else DUpsampling
-    upsampling = kind(network.num_classes, network.ratio, fitted, name="dupsampling")
-    return _decoders.dupsampling_decoder(
-        x,
-        low_level_features,
-        network.output_stride,
-        upsampling,
-        channels,
-        _network.fusion(network),
-        network.interpolated_scores,
-        network.coarse_scores,
-    )
-
-
-def _upsampled(x, low_level_features, network):
-    """Class scores of the bilinear decoder."""
-    return _decoders.bilinear_decoder(
-        x,
-        low_level_features,
-        network.output_stride,
-        network.num_classes,
-        _network.fusion(network),
-        network.coarse_scores,
-    )
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:

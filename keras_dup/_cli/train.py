@@ -107,8 +107,7 @@ def _run(arguments):
 
     options.set_limits(arguments)
     recipe = _recipe_of(arguments)
-    root = Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
-    files = [root / recipe.weights, root / recipe.projection, recipe.weights, recipe.projection]
+    files = [recipe.file_or_name(text) for text in (recipe.weights, recipe.projection)]
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
     fields = {text.partition("=")[0] for text in given(arguments)}
@@ -170,9 +169,9 @@ def _completed(recipe, given):
 def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
     from keras_dup import _pretrained, models
-    from keras_dup.training import _datasets, _network
+    from keras_dup.training import _network
 
-    weights = _datasets.find_weights(recipe)
+    weights = recipe.file_or_name(recipe.weights)
     if weights == "imagenet":
         if recipe.backbone not in _pretrained.IMAGENET and not recipe.network:
             names = ", ".join(_pretrained.IMAGENET)
@@ -180,13 +179,14 @@ def _check_network(recipe):
     elif weights and weights not in models._MODELS and not _there(weights):
         known = ("imagenet", *models._MODELS)
         raise ValueError(f"weights={weights}: no such file{hint(weights, known)}")
-    teacher = _datasets.find_teacher(recipe)
+    teacher = recipe.file_or_name(recipe.teacher)
     if teacher and not _there(teacher):
         raise ValueError(f"teacher={teacher}: no such file")
     if recipe.network:
         return
     named = recipe.projection not in ("", "random", "nearest")
-    fitted = models.load_projection(recipe.projection) if named else None
+    projection = recipe.file_or_name(recipe.projection)
+    fitted = models.load_projection(projection) if named else None
     most = recipe.window_ratio**2 * recipe.num_classes
     if recipe.channels > most and recipe.decoder == "dupsampling":
         ratio = f"ratio {recipe.window_ratio} and {recipe.num_classes} classes"

@@ -4,6 +4,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_dup.training._network import NEW_LAYERS
+from keras_dup.training._recipe import Recipe
+
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -63,3 +66,26 @@ class GroupedBatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "group_size": self.group_size}
+
+
+def batch_norm(config: dict, recipe: Recipe, replicas: int) -> keras.layers.Layer:
+    """Batch norm over the whole batch, over that of a replica, or over parts of it."""
+    of_backbone = not config["name"].startswith(NEW_LAYERS)
+    backbone_momentum = recipe.backbone_batch_norm_momentum or recipe.batch_norm_momentum
+    momentum = backbone_momentum if of_backbone else recipe.batch_norm_momentum
+    config = {**config, "momentum": momentum}
+    if of_backbone and not recipe.train_batch_norm:
+        return keras.layers.BatchNormalization.from_config({**config, "trainable": False})
+    group, share = recipe.batch_norm_group or recipe.batch_size, recipe.batch_size // replicas
+    if group not in (share, recipe.batch_size):
+        return GroupedBatchNormalization(group, **config)
+    config["synchronized"] = group != share
+    kind = FusedBatchNormalization if _fuses(config, recipe) else keras.layers.BatchNormalization
+    return kind.from_config(config)
+
+
+def _fuses(config, recipe):
+    """Does TensorFlow's one kernel do what this batch norm does?"""
+    here = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
+    plain = config["scale"] and config["center"] and config["axis"] in (-1, 3, [3])
+    return here and plain and not (config["synchronized"] or config["renorm"])

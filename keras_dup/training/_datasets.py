@@ -1,12 +1,10 @@
 """The data sets of a recipe, and where its files lie."""
 
 import dataclasses
-import importlib
 import math
 import os
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_dup.training._recipe import Recipe
 from keras_dup.training._recipe_files import load_json
@@ -28,7 +26,7 @@ def datasets(recipe: Recipe, run: str | os.PathLike | None = None) -> tuple["Dat
         ValueError: an image in both, or none in one.
     """
     if recipe.datasets:
-        return named(recipe.datasets)(dataclasses.replace(recipe, datasets=""))
+        return recipe.function(recipe.datasets)(dataclasses.replace(recipe, datasets=""))
     if recipe.data_set:
         return _published(recipe)
     if not recipe.train_images:
@@ -41,23 +39,29 @@ def datasets(recipe: Recipe, run: str | os.PathLike | None = None) -> tuple["Dat
     return train, val
 
 
-def find_weights(recipe: Recipe) -> str | None:
-    """Returns `recipe.weights` as `models.build` takes it, with its folder if in `data_root`."""
-    return _file(recipe, recipe.weights) if recipe.weights else None
+def check_files(recipe: Recipe, *splits: "Dataset") -> None:
+    """Reads every file of folders: names all that are bad, or leaves them out; all classes occur.
 
+    Raises ValueError for bad files, and for a class that occurs in no mask to train on.
+    """
+    from keras_dup import data
 
-def find_teacher(recipe: Recipe) -> str | None:
-    """Returns the path of `recipe.teacher`; None without one."""
-    return _file(recipe, recipe.teacher) if recipe.teacher else None
-
-
-def named(text: str) -> Callable[..., Any]:
-    """Returns the function that MODULE:FUNCTION names."""
-    module, _, name = text.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{text!r} is not MODULE:FUNCTION: {error}") from error
+    faults: list[str] = []
+    for split in splits:
+        if isinstance(split, data.Folder):
+            try:
+                split.check(on_error="skip" if recipe.skip_bad else "raise")
+            except ValueError as error:
+                faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+    train_data = splits[0]
+    if isinstance(train_data, data.Folder):
+        complaint = train_data.id_counts.complaint(recipe.num_classes, train_data.class_names)
+        if complaint and not recipe.allow_absent_classes:
+            raise ValueError(f"{complaint}; to train all the same, set allow_absent_classes=true")
+        if complaint:
+            print(complaint)
 
 
 def kept_names(run: str | os.PathLike) -> list[list[str]] | None:
@@ -79,7 +83,7 @@ def _published(recipe):
             f"recipe {recipe.name}: train_split and val_split are both {recipe.val_split!r}; "
             "what is trained on cannot be measured on"
         )
-    root = _root(recipe) if recipe.data_root else None
+    root = recipe.path("") if recipe.data_root else None
     train = data.load(recipe.data_set, recipe.train_split, data_dir=root)
     return train, data.load(recipe.data_set, recipe.val_split, data_dir=root)
 
@@ -181,7 +185,7 @@ def _ids(recipe):
 
 def _there(recipe, path):
     """A file or folder of a recipe; an error that says where it was looked for."""
-    found = _root(recipe) / path
+    found = recipe.path(path)
     if found.exists():
         return found
     if recipe.data_root or "KERAS_DUP_DATA" in os.environ:
@@ -189,13 +193,3 @@ def _there(recipe, path):
     else:
         why = "is relative to data_root, else to $KERAS_DUP_DATA, and neither is set"
     raise FileNotFoundError(f"{found}: not there; {path} of recipe {recipe.name} {why}")
-
-
-def _root(recipe):
-    return pathlib.Path(recipe.data_root or os.environ.get("KERAS_DUP_DATA", "."))
-
-
-def _file(recipe, name):
-    path = _root(recipe) / name
-    found = path.is_file() or pathlib.Path(f"{path}.index").is_file()  # of a checkpoint
-    return str(path) if found else name

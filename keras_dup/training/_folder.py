@@ -86,10 +86,9 @@ def _plain(recipe):
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
-def keep_split(train_data, val_data, output: pathlib.Path) -> None:
-    """Writes split.json, the files on either side with checksums; a run goes on with these only."""
+def keep_split(new: dict[str, dict], output: pathlib.Path) -> None:
+    """Writes split.json, the contents of either side; a run goes on with these only."""
     path = output / "split.json"
-    new = {"train": contents(train_data), "val": contents(val_data)}
     if not (has_begun(output) and path.exists()):
         write_json(new, path)
         return
@@ -122,20 +121,3 @@ def _checksum(image, mask):
     with open(mask, "rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
     return f"{found.hexdigest()}-{os.path.getsize(image)}"
-
-
-def fitted_on(recipe: Recipe, train_data) -> dict:
-    """What W is made of: beside the labels, the fields of the recipe that its fit reads."""
-    fields = "num_classes", "window_ratio", "channels", "class_balance", "ignore_class", "ids"
-    made_of = {name: getattr(recipe, name) for name in fields}
-    files = json.dumps(contents(train_data), sort_keys=True)
-    digest = hashlib.blake2b(files.encode(), digest_size=8).hexdigest()
-    return json.loads(json.dumps({**made_of, "training_data": digest}))
-
-
-def is_fitted_on(output: pathlib.Path, made_of: dict) -> bool:
-    """Whether the W in a folder is made of that. Older runs that have begun do not say."""
-    path = output / "projection.json"
-    if not (output / PROJECTION).exists():
-        return False
-    return load_json(path) == made_of if path.exists() else has_begun(output)

@@ -5,14 +5,15 @@ import numpy as np
 
 from keras_dup import _pretrained, models
 from keras_dup.layers import AdaptiveTemperatureSoftmax
-from keras_dup.projection import LabelProjection
-from keras_dup.training._datasets import find_weights, named
+from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.training._recipe import Recipe
 
 NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores")  # so begin the names of ASPP and decoder
 
 
-def build_network(recipe: Recipe, projection: LabelProjection | None = None) -> keras.Model:
+def build_network(
+    recipe: Recipe, projection: LabelProjection | LabelAutoencoder | None = None
+) -> keras.Model:
     """Builds the network that a recipe describes: `keras_dup.models.build`, or its own function.
 
     Args:
@@ -22,13 +23,14 @@ def build_network(recipe: Recipe, projection: LabelProjection | None = None) -> 
     Returns: `keras.Model`, (B, H, W, 3) in 0..255 -> (B, H, W, K) probabilities.
     """
     if recipe.network:
-        model = named(recipe.network)(recipe, projection)
+        model = recipe.function(recipe.network)(recipe, projection)
     else:
         model = _built(recipe, projection)
         if recipe.new_layers_variance:
             draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
-        if weights := find_weights(recipe):
-            _pretrained.load_weights(model, recipe.backbone, weights)  # what it fills is not new
+        if recipe.weights:  # after it, for what it fills is not new
+            weights = recipe.file_or_name(recipe.weights)
+            _pretrained.load_weights(model, recipe.backbone, weights)
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection

@@ -1,6 +1,11 @@
 """A recipe: every value that decides a training run, flat, in one place."""
 
 import dataclasses
+import os
+import pathlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
 
 from keras_dup import presets
 from keras_dup._nearest import hint
@@ -211,6 +216,23 @@ class Recipe:
     def window_ratio(self) -> int:
         """The ratio of W."""
         return self.ratio or self.fusion_stride or self.output_stride
+
+    def path(self, name: str) -> pathlib.Path:
+        """Where a file or folder that a field names lies, whether or not it is there."""
+        return pathlib.Path(self.data_root or os.environ.get("KERAS_DUP_DATA", "."), name)
+
+    def file_or_name(self, text: str) -> str:
+        """A field that names a file in data_root: its path. Any other: as it is."""
+        path = self.path(text)
+        found = path.is_file() or pathlib.Path(f"{path}.index").is_file()
+        return str(path) if found else text
+
+    def function(self, text: str) -> Callable[..., Any]:
+        """The function of a field that is MODULE:FUNCTION."""
+        try:
+            return pkgutil.resolve_name(text)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise self._error(f"{text!r} is not MODULE:FUNCTION: {error}") from error
 
     def __post_init__(self):
         for name, bounds in _RANGES.items():

@@ -1,33 +1,29 @@
 """A run: check the data, fit W, train, validate, keep the best, report, whatever interrupts it."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import math
 import os
 import pathlib
 import sys
-import time
 from typing import Any
 
 import keras
 
-from keras_dup import data, evaluation, flops, pictures, projection
+from keras_dup import evaluation, flops, pictures
 from keras_dup._lists import write_lines
 from keras_dup._whole import write_json, write_picture, writing
-from keras_dup.models import load_projection
-from keras_dup.projection import _label_projection
-from keras_dup.projection._report import flat_classes
 from keras_dup.training import _callbacks, _distribution, _folder
 from keras_dup.training._checkpoint import Checkpoint, restore
-from keras_dup.training._datasets import datasets
+from keras_dup.training._datasets import check_files, datasets
 from keras_dup.training._errors import Interrupted, WorkerLost
 from keras_dup.training._log import Log, read_log
 from keras_dup.training._network import build_network
 from keras_dup.training._predictor import predictor
+from keras_dup.training._projection import run_projection
 from keras_dup.training._recipe import Recipe
 from keras_dup.training._training_copy import TrainingModel, pretraining_copy, training_copy
-
-_MAPS_PER_WORKER = 200  # to fit W: for fewer a process is not worth its start
 
 
 def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
@@ -61,11 +57,31 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
     """
     strategy = _distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
     _check_extras()  # now, not after hours
-    output = pathlib.Path(output)
-    if not _distribution.is_chief():
-        return _train(recipe, output, strategy)
-    with _folder.locked(output):
-        return _train(recipe, output, strategy)
+    output, is_chief = pathlib.Path(output), _distribution.is_chief()
+    with _folder.locked(output) if is_chief else contextlib.nullcontext():
+        train_data, val_data = datasets(recipe, output)
+        if not _folder.has_begun(output):
+            check_files(recipe, train_data, val_data)
+        contents = {"train": _folder.contents(train_data), "val": _folder.contents(val_data)}
+        if is_chief:
+            _folder.keep_recipe(recipe, output)
+            _folder.keep_split(contents, output)
+            write_lines(output / "classes.txt", train_data.class_names)
+        keras.utils.set_random_seed(recipe.seed)
+        keras.config.set_dtype_policy(recipe.dtype_policy)
+        fitted = run_projection(recipe, train_data, output, contents["train"])
+        predicting = build_network(recipe, fitted)
+        with strategy.scope():
+            training = training_copy(predicting, recipe, strategy.num_replicas_in_sync)
+        run = _Run(recipe, output, strategy, predicting, training, train_data, val_data)
+        with _distribution.noticing_lost_workers():
+            if recipe.pretraining_steps:
+                run.pretrain(fitted)
+            validation = run.train()
+            training.update_network()
+            report = run.finish(validation) if is_chief else None
+            _distribution.barrier(strategy)
+    return report
 
 
 def train_or_exit(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
@@ -83,31 +99,6 @@ def train_or_exit(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] |
         raise SystemExit(error.status) from error
     except (ImportError, ValueError, OSError, FloatingPointError) as error:
         raise SystemExit(f"train: {error}") from error
-
-
-def _train(recipe, output, strategy):
-    train_data, val_data = datasets(recipe, output)
-    if not _folder.has_begun(output):
-        _check_files(recipe, train_data, val_data)
-    if _distribution.is_chief():
-        _folder.keep_recipe(recipe, output)
-        _folder.keep_split(train_data, val_data, output)
-        write_lines(output / "classes.txt", train_data.class_names)
-    keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.dtype_policy)
-    fitted = _projection(recipe, train_data, output)
-    predicting = build_network(recipe, fitted)
-    with strategy.scope():
-        training = training_copy(predicting, recipe, strategy.num_replicas_in_sync)
-    run = _Run(recipe, output, strategy, predicting, training, train_data, val_data)
-    with _distribution.noticing_lost_workers():
-        if recipe.pretraining_steps:
-            run.pretrain(fitted)
-        validation = run.train()
-        training.update_network()
-        report = run.finish(validation) if _distribution.is_chief() else None
-        _distribution.barrier(strategy)
-    return report
 
 
 @dataclasses.dataclass
@@ -219,64 +210,3 @@ def _check_extras():
     for module in ("tensorboard", "matplotlib"):
         if importlib.util.find_spec(module) is None:
             raise ImportError(f"training needs {module}: pip install 'keras-dup[train]'")
-
-
-def _check_files(recipe, *splits):
-    """Reads every file of folders: names all that are bad, or leaves them out; all classes occur.
-
-    Raises ValueError for bad files, and for a class that occurs in no mask to train on.
-    """
-    faults = []
-    for split in splits:
-        if isinstance(split, data.Folder):
-            try:
-                split.check(on_error="skip" if recipe.skip_bad else "raise")
-            except ValueError as error:
-                faults.append(str(error))
-    if faults:
-        raise ValueError("\n".join(faults))
-    train_data = splits[0]
-    if isinstance(train_data, data.Folder):
-        complaint = train_data.id_counts.complaint(recipe.num_classes, train_data.class_names)
-        if complaint and not recipe.allow_absent_classes:
-            raise ValueError(f"{complaint}; to train all the same, set allow_absent_classes=true")
-        if complaint:
-            print(complaint)
-
-
-def _projection(recipe, train_data, output):
-    """The projection of the recipe, fitted to the training label maps where none is named."""
-    if recipe.decoder != "dupsampling" or recipe.projection == "random":
-        return None
-    if recipe.projection == "nearest":
-        return _label_projection.nearest(recipe.num_classes, recipe.window_ratio)
-    if recipe.projection:
-        return load_projection(recipe.projection)
-    path, made_of = output / _folder.PROJECTION, _folder.fitted_on(recipe, train_data)
-    while not _folder.is_fitted_on(output, made_of):
-        if _distribution.is_chief():
-            _fit_projection(recipe, train_data, path)
-            write_json(made_of, output / "projection.json")
-        else:
-            time.sleep(1)  # the first process is at it
-    return projection.load(path)
-
-
-def _fit_projection(recipe, train_data, path):
-    path.with_suffix(".json").unlink(missing_ok=True)  # until the new W is whole
-    many = len(train_data) // _MAPS_PER_WORKER if isinstance(train_data, data.Folder) else 1
-    fitted = projection.fit(
-        train_data.label_maps(),
-        num_classes=recipe.num_classes,
-        ratio=recipe.window_ratio,
-        channels=recipe.channels,
-        ignore_class=data.VOID,
-        verbose=True,
-        class_balance=recipe.class_balance,
-        workers=max(1, min(os.cpu_count() or 1, many)),
-    )
-    fitted.save(path)
-    explained = 100 * fitted.explained_variance_ratio.sum()
-    print(f"{path}: {recipe.channels} channels, {explained:.2f} % of the labels' variance")
-    if flat := flat_classes(fitted, recipe.class_names):
-        print(flat)

@@ -7,8 +7,7 @@ from keras_dup._keras_private import BuiltFromShape, sublayers
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.losses import CompressedLabelsError, over_replicas
 from keras_dup.projection import LabelProjection
-from keras_dup.training._batch_norm import FusedBatchNormalization, GroupedBatchNormalization
-from keras_dup.training._datasets import find_teacher
+from keras_dup.training._batch_norm import batch_norm
 from keras_dup.training._network import NEW_LAYERS
 from keras_dup.training._objective import AUXILIARY, objective
 from keras_dup.training._optimizer import SGD, averages, poly
@@ -42,7 +41,7 @@ def training_copy(
     def copy(layer):
         config = layer.get_config()
         if isinstance(layer, keras.layers.BatchNormalization):
-            return _batch_norm(config, recipe, replicas)
+            return batch_norm(config, recipe, replicas)
         if layer is model.layers[-1] and not packed:
             tempered = isinstance(layer, AdaptiveTemperatureSoftmax)
             return (TemperedLogits if tempered else Logits).from_config(config)
@@ -100,7 +99,7 @@ def _teacher(recipe):
     """The trained model that the recipe names, frozen; None without one."""
     if not recipe.teacher:
         return None
-    teacher = keras.models.load_model(find_teacher(recipe), compile=False)
+    teacher = keras.models.load_model(recipe.file_or_name(recipe.teacher), compile=False)
     teacher.trainable = False
     if teacher.output_shape[-1] != recipe.num_classes:
         raise ValueError(
@@ -209,29 +208,6 @@ def _depthwise_kernels(model):
         (layer.depthwise_kernel if isinstance(layer, separable) else layer.kernel).path
         for layer in layers
     )
-
-
-def _batch_norm(config, recipe, replicas):
-    """Batch norm over the whole batch, over that of a replica, or over parts of it."""
-    of_backbone = not config["name"].startswith(NEW_LAYERS)
-    backbone_momentum = recipe.backbone_batch_norm_momentum or recipe.batch_norm_momentum
-    momentum = backbone_momentum if of_backbone else recipe.batch_norm_momentum
-    config = {**config, "momentum": momentum}
-    if of_backbone and not recipe.train_batch_norm:
-        return keras.layers.BatchNormalization.from_config({**config, "trainable": False})
-    group, share = recipe.batch_norm_group or recipe.batch_size, recipe.batch_size // replicas
-    if group not in (share, recipe.batch_size):
-        return GroupedBatchNormalization(group, **config)
-    config["synchronized"] = group != share
-    kind = FusedBatchNormalization if _fuses(config, recipe) else keras.layers.BatchNormalization
-    return kind.from_config(config)
-
-
-def _fuses(config, recipe):
-    """Does TensorFlow's one kernel do what this batch norm does?"""
-    here = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
-    plain = config["scale"] and config["center"] and config["axis"] in (-1, 3, [3])
-    return here and plain and not (config["synchronized"] or config["renorm"])
 
 
 def _check(recipe, replicas):

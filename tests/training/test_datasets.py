@@ -7,10 +7,7 @@ import pytest
 from tiny_run import TINY
 
 from keras_dup import data
-from keras_dup.training import (
-    _datasets,
-    datasets,
-)
+from keras_dup.training import datasets
 
 
 def folders(tmp_path, count):
@@ -30,11 +27,10 @@ def test_weights_may_lie_where_the_data_lie(tmp_path, monkeypatch):
         ("model.ckpt", str(tmp_path / "model.ckpt")),
         ("imagenet", "imagenet"),
         ("other.h5", "other.h5"),
-        ("", None),
     ):
-        assert _datasets.find_weights(dataclasses.replace(recipe, weights=name)) == found
+        assert recipe.file_or_name(name) == found
     monkeypatch.delenv("KERAS_DUP_DATA", raising=False)
-    assert _datasets.find_weights(TINY) is None  # the root is where one stands
+    assert TINY.file_or_name("some.h5") == "some.h5"  # the root is where one stands
 
 
 def test_data_that_are_not_there_are_named_with_the_place(tmp_path, monkeypatch):

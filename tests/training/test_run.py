@@ -18,6 +18,7 @@ from keras_dup.training import (
     _checkpoint,
     _folder,
     _log,
+    _projection,
     _run,
     datasets,
     predictor,
@@ -150,14 +151,16 @@ def test_a_rate_that_is_too_high_is_one_line(quick, tmp_path):
 
 def test_a_run_of_a_folder_fits_w_on_all_cores(monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(_run, "_MAPS_PER_WORKER", 2)
-    monkeypatch.setattr(_run.os, "cpu_count", lambda: 3)
-    monkeypatch.setattr(_run.projection, "fit", lambda *_, workers, **__: found.append(workers))
+    monkeypatch.setattr(_projection, "_MAPS_PER_WORKER", 2)
+    monkeypatch.setattr(_projection.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(
+        _projection.projection, "fit", lambda *_, workers, **__: found.append(workers)
+    )
     for count in (1, 5, 100):
         dataset = data.Folder.__new__(data.Folder)
         dataset.image_files = [None] * count
         with pytest.raises(AttributeError):  # there is no W
-            _run._fit_projection(TINY, dataset, tmp_path / "w.npz")
+            _projection._fit(TINY, dataset, tmp_path / "w.npz")
     assert found == [1, 2, 3]
 
 
