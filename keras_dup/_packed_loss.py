@@ -1,25 +1,37 @@
-"""The cross-entropy of a DUpsampling network, computed without the scores of all pixels at once.
+"""The loss of a DUpsampling network, computed without the scores of all pixels at once.
 
 The scores of a batch, one number per pixel and class, fill the memory in training: 158 MB per image
 at 150 classes and 513 x 513, several times over. But DUpsampling is linear and works window by
 window, so scores, loss and gradient are computed for some windows at a time. Only the gradient with
-respect to the features is kept: C~ numbers per window.
+respect to the features is kept: C~ numbers per window. A loss of regions needs the sums over all
+pixels first, so there the scores are computed twice.
 """
 
 from typing import Any
 
 from keras import ops
 
+from keras_dup._loss_terms import Term, over_replicas, replicas, valid_labels, weighted
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
-from keras_dup.losses import PixelCrossentropy, over_replicas
+from keras_dup.losses import PixelCrossentropy, RegionLoss, focal_factor
 
-__all__ = ["packed_crossentropy"]
+__all__ = ["packed_loss", "packs"]
 
 SCORES = 2**20  # the number of scores that exist at the same time
 
 
-def packed_crossentropy(
-    loss: PixelCrossentropy,
+def packs(loss: Term) -> bool:
+    """Whether `packed_loss` can compute a loss: at most one of pixels, and of regions any but
+    Lovasz, which sorts all pixels; with one id of void.
+    """
+    terms = [term for _, term in weighted(loss)]
+    of_pixels = [isinstance(term, PixelCrossentropy) for term in terms]
+    lovasz = any(isinstance(term, RegionLoss) and term.region == "lovasz" for term in terms)
+    return sum(of_pixels) <= 1 and not lovasz and len({term.ignore_class for term in terms}) == 1
+
+
+def packed_loss(
+    loss: Term,
     upsampling: DUpsampling,
     softmax: AdaptiveTemperatureSoftmax,
     labels: Any,
@@ -28,7 +40,7 @@ def packed_crossentropy(
     """Equals `loss(labels, softmax(upsampling(features)))`, cropped to the labels, up to rounding.
 
     Args:
-        loss: a `PixelCrossentropy`.
+        loss: a loss of `keras_dup.losses` that `packs`.
         upsampling: the `DUpsampling` layer.
         softmax: the `AdaptiveTemperatureSoftmax` layer.
         labels: (B, H, W) class ids, H and W known.
@@ -38,20 +50,29 @@ def packed_crossentropy(
         the mean.
     """
     ratio, classes, (height, width) = upsampling.ratio, upsampling.num_classes, labels.shape[1:]
-    pixels = height * width
-    labels, valid = loss.valid(_packed(ops.cast(labels, "int32"), ratio))  # (B, h*w, r*r)
+    terms = weighted(loss)
+    labels = _packed(ops.cast(labels, "int32"), ratio)  # (B, h*w, r*r)
+    labels, valid = valid_labels(labels, terms[0][1].ignore_class)
     features = features[:, : -(-height // ratio), : -(-width // ratio)]
     features = ops.reshape(features, (-1, labels.shape[1], features.shape[-1]))
-    variables = (softmax.log_temperature, upsampling.kernel[0, 0], upsampling.bias)
-    temperature, kernel, mean = (ops.cast(variable, "float32") for variable in variables)
-    windows = _Windows(features.shape, ratio**2, classes, loss.label_smoothing)
-    losses = None
-    if loss.mines:
-        known = map(ops.stop_gradient, (features, temperature, kernel, mean))
-        losses = windows.losses(labels, *known)
-    weights = loss.weights(labels, valid, losses, classes, pixels)
-    weights = ops.divide_no_nan(weights, over_replicas(ops.sum(weights)))
-    return windows.total(labels, weights, features, temperature, kernel, mean, upsampling.trainable)
+    head = (softmax.log_temperature, upsampling.kernel[0, 0], upsampling.bias)
+    variables = [features, *(ops.cast(variable, "float32") for variable in head)]
+    known = [ops.stop_gradient(variable) for variable in variables]
+    of_pixels = [(share, term) for share, term in terms if isinstance(term, PixelCrossentropy)]
+    of_regions = [(share, term) for share, term in terms if isinstance(term, RegionLoss)]
+    windows = _Windows(features.shape, ratio**2, classes, of_pixels[0][1] if of_pixels else None)
+    weights, slopes, total = ops.zeros_like(valid), None, 0.0
+    for share, term in of_pixels:
+        losses = windows.losses(labels, *known) if term.mines else None
+        weights = term.weights(labels, valid, losses, classes, height * width)
+        weights = share * ops.divide_no_nan(weights, over_replicas(ops.sum(weights)))
+    if of_regions:
+        areas = over_replicas(windows.areas(labels, valid, *known))
+        total = sum(share * term.value(areas) for share, term in of_regions) / replicas()
+        slopes = [share * ops.stack(term.slopes(areas)) for share, term in of_regions]
+        slopes = sum(slopes)  # (2, K)
+    parts = (labels, valid, weights, slopes)
+    return total + windows.total(parts, variables, upsampling.trainable)
 
 
 def _packed(labels, ratio):
@@ -67,9 +88,9 @@ def _packed(labels, ratio):
 class _Windows:
     """The windows (B, N, ...) of a batch, processed in parts of n windows per image."""
 
-    def __init__(self, shape, pixels, classes, smoothing):
+    def __init__(self, shape, pixels, classes, crossentropy):
         batch, self.count, self.channels = shape
-        self.pixels, self.classes, self.smoothing = pixels, classes, smoothing
+        self.pixels, self.classes, self.crossentropy = pixels, classes, crossentropy
         at_once = SCORES // (pixels * classes * (batch or 1))
         self.parts = -(-self.count // max(1, at_once))
         self.size = -(-self.count // self.parts)
@@ -82,31 +103,55 @@ class _Windows:
 
         return self._joined(ops.map(of_part, tuple(map(self._split, (features, labels)))))
 
-    def total(self, labels, weights, features, log_temperature, kernel, bias, trainable):
-        """The sum of weights * losses; its gradient is computed in the same pass."""
-        variables = [features, log_temperature]
-        variables += [kernel, bias] if trainable else []
+    def areas(self, labels, valid, features, log_temperature, kernel, bias):
+        """(3, K): sums of t p, of p and of t over the labelled pixels, as in `RegionLoss`."""
+
+        def of_part(part):
+            *part, mask = part
+            scores, truth = self._scores(*part, log_temperature, kernel, bias)
+            p, truth = ops.softmax(scores, axis=-1) * mask[..., None], truth * mask[..., None]
+            return ops.stack([ops.sum(x, axis=(0, 1, 2)) for x in (truth * p, p, truth)])
+
+        parts = tuple(map(self._split, (features, labels, valid)))
+        return ops.sum(ops.map(of_part, parts), axis=0)
+
+    def total(self, parts, variables, trainable):
+        """The sum of weights * losses; its gradient is computed in the same pass.
+
+        Args:
+            parts: labels, valid, weights and slopes. The last are the derivatives of the loss of
+                regions with respect to the sums of t p and of p, (2, K), or None; they are added to
+                the gradient only.
+            variables: features, log_temperature, kernel, bias.
+            trainable: whether kernel and bias have gradients.
+        """
+        labels, valid, weights, slopes = parts
+        _, _, kernel, bias = variables
+        variables = variables if trainable else variables[:2]
 
         @ops.custom_gradient
         def weighted(features, log_temperature, kernel=kernel, bias=bias):
             def of_part(part):
-                x, y, w = part
-                scores, targets = self._scores(x, y, log_temperature, kernel, bias)
-                losses, slopes = self._losses(scores, targets)
-                slopes = slopes * w[..., None]
-                unscaled = slopes * ops.exp(-log_temperature)
+                x, y, v, w = part
+                scores, truth = self._scores(x, y, log_temperature, kernel, bias)
+                losses, slope, p = self._losses(scores, truth)
+                slope = slope * w[..., None]
+                if slopes is not None:
+                    of_p = v[..., None] * (slopes[0] * truth + slopes[1])
+                    slope += p * (of_p - ops.sum(p * of_p, axis=-1, keepdims=True))
+                unscaled = slope * ops.exp(-log_temperature)
                 unscaled = ops.reshape(unscaled, (-1, self.size, self.pixels * self.classes))
                 found = [ops.sum(losses * w), ops.matmul(unscaled, ops.transpose(kernel))]
-                found.append(-ops.sum(slopes * scores))
+                found.append(-ops.sum(slope * scores))
                 if trainable:
                     flat = ops.reshape(unscaled, (-1, self.pixels * self.classes))
                     x = ops.reshape(ops.cast(x, "float32"), (-1, self.channels))
                     found += [ops.matmul(ops.transpose(x), flat), ops.sum(flat, axis=0)]
                 return tuple(found)
 
-            parts = tuple(map(self._split, (features, labels, weights)))
-            total, slopes, *others = ops.map(of_part, parts)
-            found = [self._joined(slopes), *(ops.sum(other, axis=0) for other in others)]
+            parts = tuple(map(self._split, (features, labels, valid, weights)))
+            total, of_features, *others = ops.map(of_part, parts)
+            found = [self._joined(of_features), *(ops.sum(other, axis=0) for other in others)]
 
             def gradient(upstream):
                 # float32 times the loss scale first: float16 would lose small gradients before it
@@ -128,14 +173,24 @@ class _Windows:
         return scores, ops.one_hot(labels, self.classes, dtype="float32")
 
     def _losses(self, scores, targets):
-        """The losses (B, n, r*r) and their derivatives with respect to each score / T."""
-        if self.smoothing:
-            targets = (1 - self.smoothing) * targets + self.smoothing / self.classes
+        """The losses (B, n, r*r) of pixels, their derivatives with respect to each score / T, and
+        the probabilities.
+        """
+        smoothing = self.crossentropy.label_smoothing if self.crossentropy else 0
+        gamma = self.crossentropy.gamma if self.crossentropy else 0
+        if smoothing:
+            targets = (1 - smoothing) * targets + smoothing / self.classes
         largest = ops.max(scores, axis=-1, keepdims=True)
         exponentials = ops.exp(scores - largest)
         sums = ops.sum(exponentials, axis=-1, keepdims=True)
         losses = (ops.log(sums) + largest)[..., 0] - ops.sum(scores * targets, axis=-1)
-        return losses, exponentials / sums - targets
+        p = exponentials / sums
+        slopes = p - targets
+        if gamma:
+            factor = focal_factor(losses, gamma)
+            of_factor = gamma * focal_factor(losses, gamma - 1) * ops.exp(-losses) * losses
+            losses, slopes = losses * factor, slopes * (factor + of_factor)[..., None]
+        return losses, slopes, p
 
     def _split(self, x):
         """(B, N, ...) -> (parts, B, n, ...), padded with zeros."""

@@ -171,7 +171,7 @@ def test_probabilities_are_float32_under_mixed_precision(kind, encoder, fitted):
 @pytest.mark.parametrize("size", [(48, 64), (41, 53)])
 @pytest.mark.parametrize("kind", ["windows of 4, stride 4", "windows of 4, stride 16"])
 def test_the_packed_loss_is_the_plain_one(kind, size, encoder, fitted):
-    from keras_dup._packed_loss import packed_crossentropy
+    from keras_dup._packed_loss import packed_loss
     from keras_dup.losses import PixelCrossentropy
 
     model = network(kind, encoder, fitted)
@@ -180,7 +180,7 @@ def test_the_packed_loss_is_the_plain_one(kind, size, encoder, fitted):
     image = np.random.default_rng(0).uniform(0, 1, (2, *size, 3)).astype("float32")
     labels = np.random.default_rng(1).integers(0, CLASSES, (2, *size))
     loss = PixelCrossentropy(from_logits=True)
-    found = packed_crossentropy(loss, upsampling, model.layers[-1], labels, codes(image))
+    found = packed_loss(loss, upsampling, model.layers[-1], labels, codes(image))
     logits = keras.ops.log(model(image))
     np.testing.assert_allclose(found, loss(labels, logits), rtol=1e-5)
 

@@ -1,13 +1,16 @@
-"""The packed cross-entropy against the plain one: the same number, the same gradients."""
+"""The packed loss against the plain one: the same number, the same gradients."""
+
+import functools
 
 import keras
 import numpy as np
 import pytest
+from gradients import gradients
 from keras import ops
 
 from keras_dup import _packed_loss, training
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
-from keras_dup.losses import PixelCrossentropy
+from keras_dup.losses import PixelCrossentropy, RegionLoss
 from keras_dup.training._training_copy import TemperedLogits, TrainingModel
 
 RATIO, CLASSES, CHANNELS, SIZE = 4, 5, 6, (13, 18)
@@ -31,26 +34,12 @@ def batch():
     return labels, rng.normal(0, 1, shape).astype("float32")
 
 
-def gradients(function, values):
-    """[value, its gradient with respect to each of `values`], on either backend."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(values))))(*values)
-        return [np.asarray(x) for x in (value, *slopes)]
-    import tensorflow as tf
-
-    values = [tf.constant(value) for value in values]
-
-    @tf.function
-    def run(*values):
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            value = function(*values)
-        return value, tape.gradient(value, values)
-
-    value, slopes = run(*values)
-    return [x.numpy() for x in (value, *slopes)]
+def region_loss(region, label_smoothing=None, **options):
+    """A loss of regions, with smoothed cross-entropy if `label_smoothing` is given."""
+    loss = RegionLoss(region, from_logits=True, **options)
+    if label_smoothing is None:
+        return loss
+    return PixelCrossentropy(label_smoothing=label_smoothing, from_logits=True) + 0.5 * loss
 
 
 @pytest.mark.parametrize(
@@ -61,6 +50,11 @@ def gradients(function, values):
         (700, False, {"class_weights": [1, 2, 0.5, 1, 3], "hard_pixels": 0.3}),
         (700, True, {"label_smoothing": 0.1}),
         (1, True, {"hard_pixels": 0.3}),
+        (700, True, {"gamma": 2.0}),
+        (2**20, False, {"gamma": 0.5, "hard_pixels": 0.5}),
+        (700, True, {"region": "tversky"}),
+        (2**20, False, {"region": "dice", "class_weights": [1, 2, 0.5, 0, 3]}),
+        (700, False, {"region": "jaccard", "label_smoothing": 0.1}),
     ],
 )
 def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, scores, monkeypatch):
@@ -69,14 +63,20 @@ def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, sco
     variables = [upsampling.kernel, upsampling.bias] if trainable else []
     variables.append(softmax.log_temperature)
     labels, features = batch()
-    loss = PixelCrossentropy(from_logits=True, **options)
+    loss = (
+        region_loss
+        if "region" in options
+        else functools.partial(PixelCrossentropy, from_logits=True)
+    )
+    loss = loss(**options)
+    assert _packed_loss.packs(loss)
 
     def plain(features):
         logits = TemperedLogits.call(softmax, upsampling(features))
         return loss(labels, logits[:, : SIZE[0], : SIZE[1]])
 
     def packed(features):
-        return _packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+        return _packed_loss.packed_loss(loss, upsampling, softmax, labels, features)
 
     def of_variables(function):
         def run(features, *values):
@@ -99,7 +99,7 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient():
 
     def packed(features):
         args = (PixelCrossentropy(from_logits=True), upsampling, softmax, labels)
-        return _packed_loss.packed_crossentropy(*args, features)
+        return _packed_loss.packed_loss(*args, features)
 
     value, slopes = gradients(packed, [features])
     assert value == 0 and not slopes.any()
@@ -114,7 +114,7 @@ def test_a_scaled_gradient_in_float16_is_the_float32_one_rounded_once(scale):
 
     def packed(features):
         args = (loss, upsampling, softmax, labels, features)
-        return _packed_loss.packed_crossentropy(*args) * scale
+        return _packed_loss.packed_loss(*args) * scale
 
     features = features.astype("float16")
     _, slopes = gradients(packed, [features])
@@ -133,7 +133,7 @@ def test_the_batch_size_may_be_unknown():
     loss = PixelCrossentropy(from_logits=True)
 
     def packed(labels, features):
-        return _packed_loss.packed_crossentropy(loss, upsampling, softmax, labels, features)
+        return _packed_loss.packed_loss(loss, upsampling, softmax, labels, features)
 
     shapes = [(None, *labels.shape[1:]), (None, *features.shape[1:])]
     specs = [tf.TensorSpec(shapes[0], "int64"), tf.TensorSpec(shapes[1], "float32")]

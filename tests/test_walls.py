@@ -11,7 +11,7 @@ ABOVE = "training", "research", "saved_models", "tests"  # the package knows non
 BACKENDS = {"tensorflow", "jax", "torch", "tf2onnx", "tensorflow_datasets"}
 WITH_TENSORFLOW = "data", "training", "export", "cli"
 # inside a function, where the backend is TensorFlow already or a TensorFlow file is read
-TENSORFLOW_ON_CALL = {"keras_dup/layers.py", "keras_dup/losses.py", "keras_dup/_deeplab.py"}
+TENSORFLOW_ON_CALL = {"keras_dup/layers.py", "keras_dup/_loss_terms.py", "keras_dup/_deeplab.py"}
 KERAS_IN_PROJECTION = {"_autoencoder.py", "_compression.py"}
 STAGES = {  # part of the flow -> the parts of the flow that it may import
     "projection": {"projection", "label_maps", "whole", "layers"},

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_dup import data
-from keras_dup.losses import over_replicas
+from keras_dup._loss_terms import over_replicas
 from keras_dup.training._errors import WorkerLost
 
 

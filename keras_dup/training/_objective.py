@@ -1,29 +1,39 @@
-"""What a training step makes small: the recipe's cross-entropy, an auxiliary head, a teacher."""
+"""What a training step makes small: the recipe's loss, an auxiliary head, a teacher."""
 
 import keras
 from keras import ops
 
-from keras_dup._packed_loss import packed_crossentropy
+from keras_dup._label_maps import VOID
+from keras_dup._loss_terms import LossSum, over_replicas, valid_labels
+from keras_dup._packed_loss import packed_loss
 from keras_dup.layers import BilinearUpsampling
-from keras_dup.losses import PixelCrossentropy, over_replicas
+from keras_dup.losses import PixelCrossentropy, RegionLoss
 
 AUXILIARY = "auxiliary_scores"  # the layer's name
 
 
-def crossentropy(recipe):
-    """The cross-entropy of a recipe, of logits."""
-    return PixelCrossentropy(
-        class_weights=recipe.class_weights or None,
-        hard_pixels=recipe.hard_pixels,
-        label_smoothing=recipe.label_smoothing,
-        from_logits=True,
-    )
+def recipe_loss(recipe):
+    """The loss of a recipe, of logits: a sum of losses of `keras_dup.losses`."""
+    names = recipe.loss.split("+")
+    weights = recipe.loss_weights or [1.0] * len(names)
+    terms = [_term(recipe, name) for name in names]
+    return LossSum(list(zip(weights, terms, strict=True)))
+
+
+def _term(recipe, name):
+    common = {"class_weights": recipe.class_weights or None, "from_logits": True}
+    if name not in ("crossentropy", "focal"):
+        alpha, beta = recipe.tversky
+        return RegionLoss(name, alpha, beta, **common)
+    focal = {"gamma": recipe.focal_gamma, "label_smoothing": 0.0} if name == "focal" else {}
+    smoothing = {"label_smoothing": recipe.label_smoothing}
+    return PixelCrossentropy(hard_pixels=recipe.hard_pixels, **{**common, **smoothing, **focal})
 
 
 def objective(recipe, head=(), teacher=None):
     """A function of images (B, H, W, 3), labels (B, H, W) and outputs: a number.
 
-        (1 - w) * crossentropy + w * distillation + auxiliary_weight * crossentropy of that head
+        (1 - w) * loss + w * distillation + auxiliary_weight * loss of that head
 
     w is `teacher_weight` where there is a teacher, else 0.
 
@@ -32,13 +42,13 @@ def objective(recipe, head=(), teacher=None):
         head: DUpsampling and softmax, where the outputs end before them; () for logits / T.
         teacher: a model, or None.
     """
-    loss = crossentropy(recipe)
+    loss = recipe_loss(recipe)
 
     def total(images, labels, outputs):
         outputs, *auxiliary = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        value = packed_crossentropy(loss, *head, labels, outputs) if head else loss(labels, outputs)
+        value = packed_loss(loss, *head, labels, outputs) if head else loss(labels, outputs)
         if teacher is not None:
-            distilled = distillation(loss, labels, teacher(images, training=False), outputs)
+            distilled = distillation(labels, teacher(images, training=False), outputs)
             value = (1 - recipe.teacher_weight) * value + recipe.teacher_weight * distilled
         if auxiliary:
             scores = upsampled(auxiliary[0], labels.shape[1:], recipe)
@@ -48,18 +58,17 @@ def objective(recipe, head=(), teacher=None):
     return total
 
 
-def distillation(loss, labels, probabilities, logits):
+def distillation(labels, probabilities, logits):
     """The mean of KL(teacher || network) over the labelled pixels of all replicas.
 
         sum of w[p] * sum_k q[p, k] (log q[p, k] - log s[p, k]) / sum of w[p],    w = 0 where void
 
     Args:
-        loss: a `PixelCrossentropy`, for its void.
         labels: (B, H, W).
         probabilities: q, of the teacher, (B, H, W, K); no gradient goes there.
         logits: of the network, (B, H, W, K); s is their softmax.
     """
-    _, valid = loss.valid(ops.cast(labels, "int32"))
+    _, valid = valid_labels(ops.cast(labels, "int32"), VOID)
     q = ops.stop_gradient(ops.cast(probabilities, "float32"))
     log_q = ops.log(ops.maximum(q, keras.config.epsilon()))
     log_s = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)

@@ -3,7 +3,7 @@
 import keras
 
 from keras_dup import _keras_private
-from keras_dup.losses import over_replicas
+from keras_dup._loss_terms import over_replicas
 
 UNDECAYED = ("gamma", "beta", "bias", "log_temperature")
 

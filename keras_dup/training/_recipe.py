@@ -21,6 +21,7 @@ _RANGES = {
     **dict.fromkeys(("auxiliary_weight", "teacher_weight"), (0, True, 1, True)),
     **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, False, None, 0)),
     "class_balance": (0, True, 0.5, True),
+    "focal_gamma": (0, False, None, False),
 }
 # {name of a field: what it may be}; also the choices of the command line
 WORDS: dict[str, tuple] = {
@@ -33,6 +34,7 @@ WORDS: dict[str, tuple] = {
     "initializer": presets.INITIALIZERS,
     "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
 }
+LOSSES = ("crossentropy", "focal", "dice", "jaccard", "tversky", "lovasz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +191,15 @@ class Recipe:
     """Largest norm of the gradient; 0 for any."""
     ema: float = 0.0
     """Momentum of the moving average of the weights that is validated and saved; 0 for none."""
+    loss: str = "crossentropy"
+    """Or "focal", "dice", "jaccard", "tversky", "lovasz", or a sum: "crossentropy+dice". Lovasz
+    needs the memory of full-size scores."""
+    loss_weights: tuple[float, ...] = ()
+    """Of the terms of the loss; () for 1 each."""
+    focal_gamma: float = 2.0
+    """Of the focal loss: the cross-entropy of a pixel is multiplied by (1 - p) ** gamma."""
+    tversky: tuple[float, float] = (0.3, 0.7)
+    """Of the Tversky loss: how much a false positive and a false negative count."""
     class_weights: tuple[float, ...] = ()
     """K weights of the classes in the loss; () for 1."""
     hard_pixels: float = 1.0
@@ -247,7 +258,28 @@ class Recipe:
             count = len(getattr(self, name))
             if count not in (0, self.num_classes):
                 raise self._error(f"{count} {name}, but num_classes={self.num_classes}")
+        self._check_loss()
         self._check_contradictions()
+
+    def _check_loss(self):
+        names = self.loss.split("+")
+        for name in names:
+            if name not in LOSSES:
+                raise self._error(f"loss={self.loss!r}; one of {LOSSES}, or a sum, 'x+y'")
+        if self.loss_weights and len(self.loss_weights) != len(names):
+            raise self._error(f"{len(self.loss_weights)} loss_weights, but loss={self.loss!r}")
+        for name in ("loss_weights", "tversky"):
+            if not all(value > 0 for value in getattr(self, name)):
+                raise self._error(f"{name}={getattr(self, name)}; more than 0")
+        if len(self.tversky) != 2:
+            raise self._error(f"tversky={self.tversky}; two numbers")
+        of_pixels = {"hard_pixels": {"crossentropy", "focal"}, "label_smoothing": {"crossentropy"}}
+        for name, terms in of_pixels.items():
+            if getattr(self, name) != getattr(type(self), name) and not terms & set(names):
+                raise self._error(
+                    f"{name}={getattr(self, name)} is for {' or '.join(sorted(terms))}, and "
+                    f"loss={self.loss!r}"
+                )
 
     def _check_range(self, name, least, least_too, most, most_too):
         value = getattr(self, name)

@@ -4,12 +4,14 @@ import keras
 import tensorflow as tf
 
 from keras_dup._keras_private import BuiltFromShape, sublayers
+from keras_dup._loss_terms import over_replicas
+from keras_dup._packed_loss import packs
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
-from keras_dup.losses import CompressedLabelsError, over_replicas
 from keras_dup.projection import LabelProjection
 from keras_dup.training._batch_norm import batch_norm
+from keras_dup.training._compressed_labels_error import CompressedLabelsError
 from keras_dup.training._network import NEW_LAYERS
-from keras_dup.training._objective import AUXILIARY, objective
+from keras_dup.training._objective import AUXILIARY, objective, recipe_loss
 from keras_dup.training._optimizer import SGD, averages, poly
 from keras_dup.training._recipe import Recipe
 
@@ -20,9 +22,10 @@ def training_copy(
     """Returns a compiled copy of a network, which is trained in its place.
 
     It ends before DUpsampling, which the loss computes window by window (`keras_dup._packed_loss`).
-    With another decoder, or with a teacher, it returns logits / T in place of probabilities, on
-    which the loss is exact on every backend. Its batch norms take their statistics of as many
-    images as the recipe says. `update_network()` writes its weights into the network.
+    With another decoder, a teacher or a Lovasz loss it returns logits / T in place of
+    probabilities, on which the loss is exact on every backend. Its batch norms take their
+    statistics of as many images as the recipe says. `update_network()` writes its weights into the
+    network.
 
     Args:
         model: what `build_network` returned.
@@ -37,6 +40,7 @@ def training_copy(
     _check(recipe, replicas)
     upsampling = {layer.name: layer for layer in model.layers}.get("dupsampling")
     packed = packed and type(upsampling) is DUpsampling and not recipe.teacher
+    packed = packed and packs(recipe_loss(recipe))
 
     def copy(layer):
         config = layer.get_config()

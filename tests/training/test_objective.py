@@ -47,13 +47,12 @@ def test_distillation_is_the_divergence_over_labelled_pixels():
     labels[0, :2] = 255
     valid = labels != 255
     expected = (q * np.log(q / s)).sum(-1)[valid].mean()
-    loss = _objective.crossentropy(TINY)
-    found = _objective.distillation(loss, labels, q.astype("float32"), logits.astype("float32"))
+    found = _objective.distillation(labels, q.astype("float32"), logits.astype("float32"))
     assert float(found) == pytest.approx(expected, rel=1e-5)
     logits[~valid] = 50
-    again = _objective.distillation(loss, labels, q.astype("float32"), logits.astype("float32"))
+    again = _objective.distillation(labels, q.astype("float32"), logits.astype("float32"))
     assert float(again) == pytest.approx(expected, rel=1e-5)
-    same = _objective.distillation(loss, labels, q.astype("float32"), np.log(q).astype("float32"))
+    same = _objective.distillation(labels, q.astype("float32"), np.log(q).astype("float32"))
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
@@ -75,11 +74,11 @@ def test_all_parts_add_up_and_the_head_does_not_reach_the_network(helped, fitted
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
     labels = np.stack([data.Shapes(2, (32, 32)).label_map(i) for i in range(2)]).astype("int32")
     logits, scores = model(images)
-    loss = _objective.crossentropy(helped)
+    loss = _objective.recipe_loss(helped)
     q = model.teacher(images)
     parts = [
         0.7 * loss(labels, logits),
-        0.3 * _objective.distillation(loss, labels, q, logits),
+        0.3 * _objective.distillation(labels, q, logits),
         0.4 * loss(labels, _objective.upsampled(scores, (32, 32), helped)),
     ]
     assert float(model.loss_of(images, labels, [logits, scores])) == pytest.approx(
@@ -155,3 +154,37 @@ def test_a_helped_run_resumes_to_the_weights_of_an_uninterrupted_one(policy, hel
     for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert np.isfinite(one).all()
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_recipe_names_its_loss_in_words(quick, fitted):
+    recipe = dataclasses.replace(
+        TINY, loss="focal+tversky", loss_weights=(1, 0.5), tversky=(0.2, 0.8), focal_gamma=3
+    )
+    recipe = dataclasses.replace(recipe, class_weights=(1, 2, 1, 1, 1, 1, 1))
+    (one, focal), (half, tversky) = _objective.recipe_loss(recipe).terms
+    assert (one, half, focal.gamma, tversky.alpha_beta) == (1, 0.5, 3, (0.2, 0.8))
+    assert focal.from_logits and tversky.from_logits and tversky.class_weights[1] == 2
+    predicting = training.build_network(TINY, fitted)
+    labels = np.stack([data.Shapes(4, (32, 32)).label_map(i) for i in range(4)]).astype("int32")
+    images = np.stack([data.Shapes(4, (32, 32)).image(i) for i in range(4)]).astype("float32")
+    assert training.training_copy(predicting, recipe).head
+    recipe = dataclasses.replace(recipe, loss="crossentropy+lovasz")
+    model = training.training_copy(predicting, recipe)
+    assert not model.head  # the scores of all pixels are sorted
+    losses = model.fit(images, labels, batch_size=4, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"loss": "crossentropy+dise"}, "loss='crossentropy\\+dise'; one of .*'dice'"),
+        ({"loss": "dice", "loss_weights": (1, 2)}, "2 loss_weights, but loss='dice'"),
+        ({"tversky": (0, 1)}, r"tversky=\(0, 1\); more than 0"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "label_smoothing=0.1 .* loss='focal'"),
+        ({"loss": "dice", "hard_pixels": 0.5}, "hard_pixels=0.5 .* loss='dice'"),
+    ],
+)
+def test_a_loss_that_cannot_be_is_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **fields)

@@ -17,10 +17,11 @@ from keras_dup.training._batch_norm import FusedBatchNormalization, GroupedBatch
 
 
 def test_the_packed_loss_trains_as_the_plain_one(quick, fitted):
-    predicting = training.build_network(TINY, fitted)
+    recipe = dataclasses.replace(TINY, loss="crossentropy+jaccard")
+    predicting = training.build_network(recipe, fitted)
     results = []
     for packed in (True, False):
-        model = training.training_copy(predicting, TINY, packed=packed)
+        model = training.training_copy(predicting, recipe, packed=packed)
         batches = data.train_batches(data.Shapes(4, (32, 32)), 4, (30, 27))
         model.batch_shape = (4, 30, 27)
         logs = model.fit(batches, steps_per_epoch=3, verbose=0, shuffle=False).history
