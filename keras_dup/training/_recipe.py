@@ -265,7 +265,8 @@ class Recipe:
         names = self.loss.split("+")
         for name in names:
             if name not in LOSSES:
-                raise self._error(f"loss={self.loss!r}; one of {LOSSES}, or a sum, 'x+y'")
+                known = f"{', '.join(LOSSES)}, or a sum like crossentropy+dice"
+                raise self._error(f"loss={self.loss!r}; one of {known}{hint(name, LOSSES)}")
         if self.loss_weights and len(self.loss_weights) != len(names):
             raise self._error(f"{len(self.loss_weights)} loss_weights, but loss={self.loss!r}")
         for name in ("loss_weights", "tversky"):

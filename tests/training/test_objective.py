@@ -178,7 +178,7 @@ def test_a_recipe_names_its_loss_in_words(quick, fitted):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"loss": "crossentropy+dise"}, "loss='crossentropy\\+dise'; one of .*'dice'"),
+        ({"loss": "crossentropy+dise"}, "loss='crossentropy\\+dise'; one of .* mean 'dice'"),
         ({"loss": "dice", "loss_weights": (1, 2)}, "2 loss_weights, but loss='dice'"),
         ({"tversky": (0, 1)}, r"tversky=\(0, 1\); more than 0"),
         ({"loss": "focal", "label_smoothing": 0.1}, "label_smoothing=0.1 .* loss='focal'"),
