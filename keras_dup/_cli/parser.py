@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import NoReturn
 
 from keras_dup._nearest import hint
@@ -36,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
-        choices: Sequence | None = action.choices and list(action.choices)
+        choices = list(action.choices or ())
         if choices and value not in choices:
             listed = ", ".join(map(str, choices))
             text = f"{value!r} is none of {listed}{hint(value, choices)}"

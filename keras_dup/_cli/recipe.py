@@ -33,7 +33,7 @@ def add_fields(
         defaults: {field: default of the command}, where it is not the recipe's.
         computed: {field: what the default is}, where it depends on data or on other fields.
     """
-    docs, group = field_docs(), None
+    docs, group = field_docs(), command.add_argument_group()
     for field in dataclasses.fields(_recipe.Recipe):
         if field.name in _GROUPS:
             group = command.add_argument_group(_GROUPS[field.name])
