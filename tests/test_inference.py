@@ -1,10 +1,12 @@
 """Whole pictures: any size, several scales, mirrored, in windows."""
 
 import concurrent.futures
+import pathlib
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_dup import inference, models
 from keras_dup.training import predictor
@@ -58,6 +60,73 @@ def test_several_images_of_different_sizes_are_taken_one_by_one(model):
         np.testing.assert_array_equal(one, inference.predict(model, image))
     batch = np.stack([picture(40, 50, 1), picture(40, 50, 2)])
     assert [y.shape for y in inference.predict(model, batch)] == [(40, 50)] * 2
+
+
+def test_small_images_of_one_size_are_run_together_and_answered_in_order(pixelwise, monkeypatch):
+    batches = []
+    run = pixelwise.predict_on_batch
+    monkeypatch.setattr(pixelwise, "predict_on_batch", lambda x: batches.append(len(x)) or run(x))
+    sizes = [(100, 100)] * 15 + [(99, 100), (100, 99), (300, 300), (300, 300), (64, 64), (64, 64)]
+    images = [picture(*size, seed) for seed, size in enumerate(sizes)]
+    found = inference.predict(pixelwise, images, flip=True)
+    assert batches[::2] == [13, 2, 1, 1, 1, 1, 2]
+    for one, image in zip(found, images, strict=True):
+        assert (one == inference.predict(pixelwise, image)).mean() > 0.999
+    batches.clear()
+    inference.predict(pixelwise, images[:2], window=64)
+    assert set(batches) == {1}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Images a.png, b.jpg and more/c.png, and the model "network.keras", in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos/more").mkdir(parents=True)
+    images = {f"photos/{name}": picture(20, 30, i) for i, name in enumerate("ab")}
+    images["photos/more/c"] = picture(24, 30, 2)
+    for name, image in images.items():
+        Image.fromarray(image).save(f"{name}.png")
+    return images
+
+
+def test_a_path_a_folder_a_pattern_and_lists_of_them_are_images(files, pixelwise, tmp_path):
+    a, b, c = (inference.predict(pixelwise, image) for image in files.values())
+    for one in ("photos/a.png", tmp_path / "photos/a.png"):
+        np.testing.assert_array_equal(inference.predict(pixelwise, one), a)
+    for several, expected in (
+        ("photos", [a, b]),
+        ("photos/*.png", [a, b]),
+        ("photos/**/c.png", [c]),
+        (["photos/more", files["photos/a"], "photos/?.png"], [c, a, a, b]),
+    ):
+        found = inference.predict(pixelwise, several)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    found = inference.probabilities(pixelwise, "photos/a.png")
+    np.testing.assert_array_equal(found, inference.probabilities(pixelwise, files["photos/a"]))
+
+
+def test_what_names_no_image_is_told_before_any_is_predicted(files, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"photos/\*\.jpg: no file matches"):
+        inference.predict(None, ["photos", "photos/*.jpg"])
+    with pytest.raises(FileNotFoundError, match="nowhere: no such file or folder"):
+        inference.predict(None, "nowhere")
+    pathlib.Path("photos/z.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"z\.png: cannot be decoded"):
+        inference.predict(None, "photos")
+
+
+def test_a_model_is_named_or_a_file_which_is_loaded_once(files, pixelwise, monkeypatch):
+    pixelwise.save("network.keras")
+    expected = inference.predict(pixelwise, "photos/a.png")
+    for path in ("network.keras", pathlib.Path("network.keras")):
+        np.testing.assert_array_equal(inference.predict(path, "photos/a.png"), expected)
+    monkeypatch.setattr(models, "load", lambda path: pytest.fail("loaded again"))
+    inference.predict("network.keras", ["photos/a.png"])
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"vocanimals: no such file.*did you mean 'voc_animals'"):
+        inference.predict("vocanimals", next(iter(files.values())))
 
 
 def test_scales_and_mirror_images_are_averaged_at_the_size_of_the_image(model):
