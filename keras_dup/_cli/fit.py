@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from keras_dup._cli import options
+from keras_dup._cli import masks, options
 
 __all__ = ["add"]
 
@@ -26,9 +26,9 @@ def add(commands):
         ),
     )
     fit.set_defaults(run=_run)
-    fit.add_argument("masks", help="folder of palette or grey PNGs, one class id per pixel")
+    fit.add_argument("masks", help="folder of masks: class ids, or with --colours colours")
     fit.add_argument("-o", "--output", required=True, help="the projection, an .npz")
-    fit.add_argument("--num-classes", type=int, required=True)
+    fit.add_argument("--num-classes", type=int, help="needed where no table names the classes")
     fit.add_argument("--ratio", type=int, default=16, help="output stride of the model: 8, 16, 32")
     fit.add_argument(
         "--channels",
@@ -42,7 +42,7 @@ def add(commands):
         default=0.0,
         help="0 (the default) to 0.5: how much more the pixels of rare classes count",
     )
-    options.add_ids(fit)
+    masks.add(fit)
     fit.add_argument(
         "--names", help="text file with the names to fit to; by default all, without --val-names"
     )
@@ -62,7 +62,7 @@ def _run(arguments):
     options.set_limits(arguments)
     path = Path(arguments.output)
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
-    class_names = options.class_names(arguments.class_names, arguments.num_classes)
+    arguments.num_classes, class_names = masks.classes(arguments)
     label_maps, measured = _label_maps(arguments)
     for dataset in (label_maps, measured):
         options.plan(arguments, [path, path.with_suffix(".png")], dataset)
@@ -95,17 +95,19 @@ def _label_maps(arguments):
     from keras_dup.data import _listing
 
     def read(names):
-        ids = arguments.ignore_class, options.ids(arguments)
-        return data.LabelMaps(arguments.masks, arguments.num_classes, names, *ids)
+        return data.LabelMaps(
+            arguments.masks, arguments.num_classes, names, **masks.given(arguments)
+        )
 
     if not arguments.val_names:
         label_maps, measured = read(arguments.names), read(arguments.names)
         measured.files = measured.files[:: -(-len(measured) // _MEASURED)]
         return label_maps, measured
-    names = _listing.read_names(arguments.names) if arguments.names else None
-    val_names = _listing.read_names(arguments.val_names)
-    every = _listing.files_by_name(arguments.masks, _listing.MASK_ENDINGS)
-    return read(_listing.names_to_train_on(every, names, val_names)), read(val_names)
+    measured = read(arguments.val_names)
+    arguments.mask_suffix = measured.mask_suffix
+    names = read(arguments.names).names if arguments.names else None
+    every = read(None).names
+    return read(_listing.names_to_train_on(every, names, measured.names)), measured
 
 
 def _check_classes(arguments, counts, label_maps, class_names):

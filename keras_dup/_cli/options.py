@@ -4,12 +4,10 @@ import functools
 import sys
 from pathlib import Path
 
-from keras_dup._cli import outputs
-from keras_dup._void import VOID
+from keras_dup._cli import masks, outputs
 
 __all__ = [
     "MODEL",
-    "add_ids",
     "add_inference",
     "add_labelled",
     "add_limits",
@@ -17,7 +15,6 @@ __all__ = [
     "class_names",
     "examples",
     "files_read",
-    "ids",
     "labelled",
     "model",
     "plan",
@@ -65,43 +62,15 @@ def set_limits(arguments):
         data.allow_pixels(arguments.max_pixels)
 
 
-def add_ids(command):
-    """Adds what the ids in mask files mean."""
-    command.add_argument("--ignore-class", type=int, default=VOID, help="the id of void in masks")
-    command.add_argument(
-        "--ids",
-        metavar="ID:CLASS,...",
-        help="all ids in the masks and their classes, 255 for void, in place of --ignore-class: "
-        "0:0,255:1 for black and white masks",
-    )
-
-
 def add_labelled(command):
     """Adds labelled data: two folders, or a published data set."""
     command.add_argument("--images", help="folder of images; needs --masks")
-    command.add_argument("--masks", help="folder of their masks, PNG")
+    command.add_argument("--masks", help="folder of their masks")
     command.add_argument("--names", help="text file with the names to take; all by default")
-    add_ids(command)
+    masks.add(command)
     published = "a published data set and its split, NAME:SPLIT, see keras_dup.data.load"
     command.add_argument("--data-set", metavar="NAME:SPLIT", help=published)
     command.add_argument("--data-dir", help="where --data-set lies or is prepared")
-
-
-def ids(arguments):
-    """The table of `--ids`, {id: class}, or None."""
-    if not arguments.ids:
-        return None
-    table = {}
-    for pair in arguments.ids.split(","):
-        number, _, class_id = pair.partition(":")
-        try:
-            key, value = int(number), int(class_id)
-        except ValueError:
-            raise ValueError(f"--ids {pair}: expected ID:CLASS, two integers") from None
-        if key in table:
-            raise ValueError(f"--ids: {key} is given twice")
-        table[key] = value
-    return table
 
 
 def labelled(arguments, names):
@@ -125,7 +94,7 @@ def labelled(arguments, names):
     if arguments.images is None:
         return None
     folders = arguments.images, arguments.masks, len(names), arguments.names
-    return data.Folder(*folders, arguments.ignore_class, names, ids(arguments))
+    return data.Folder(*folders, class_names=names, **masks.given(arguments))
 
 
 def plan(arguments, writes, dataset=None, files=()):
@@ -133,19 +102,19 @@ def plan(arguments, writes, dataset=None, files=()):
     from keras_dup.data import _listing
 
     reads, folders = [*files_read(arguments), *files], {}
-    images, masks = _listing.IMAGE_ENDINGS, _listing.MASK_ENDINGS
-    endings = {"images": images, "val_images": images, "masks": masks, "val_masks": masks}
+    image, mask = _listing.IMAGE_ENDINGS, _listing.MASK_ENDINGS
+    endings = {"images": image, "val_images": image, "masks": mask, "val_masks": mask}
     for name in endings:
         if getattr(arguments, name, None):
             folders[getattr(arguments, name)] = endings[name]
     for name in ("image_files", "mask_files", "files"):
         reads += getattr(dataset, name, [])
-    outputs.plan(writes, reads, folders)
+    outputs.plan(writes, reads, folders, getattr(arguments, "recursive", False))
 
 
 def files_read(arguments):
     """The files that the command line names, without those of its folders."""
-    names = ("model", "names", "val_names", "class_names")
+    names = ("model", "names", "val_names", "class_names", "colours")
     found = [getattr(arguments, name, None) for name in names]
     return [path for path in found if path and Path(path).exists()]
 

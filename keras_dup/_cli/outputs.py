@@ -20,6 +20,7 @@ def plan(
     writes: Iterable[str | os.PathLike],
     reads: Iterable[str | os.PathLike | None] = (),
     folders: Mapping[str | os.PathLike, Sequence[str]] | None = None,
+    recursive: bool = False,
 ) -> None:
     """Raises ValueError if an output meets an input or another output.
 
@@ -30,6 +31,7 @@ def plan(
         writes: the files that the command will write.
         reads: the files that it reads, those in folders too; None is left out.
         folders: {folder that it reads as a whole: endings of the files that it takes there}.
+        recursive: whether it reads the subfolders of these too.
     """
     outputs = [Path(path) for path in writes]
     taken: dict[object, str | os.PathLike] = {}
@@ -48,7 +50,8 @@ def plan(
                 raise ValueError(f"{path} and {seen[identity]} would be one file; rename an input")
     for folder, endings in (folders or {}).items():
         for path in outputs:
-            inside = os.path.realpath(path.parent) == os.path.realpath(folder)
+            parents = path.parents if recursive else [path.parent]
+            inside = os.path.realpath(folder) in map(os.path.realpath, parents)
             if inside and path.suffix.lower() in endings:
                 raise ValueError(
                     f"{path} would be taken for an input from {folder} by the next run; "

@@ -107,7 +107,8 @@ def _kind(field):
         return {"choices": _recipe.WORDS[field.name], "type": field.type}
     if typing.get_origin(field.type) is tuple:
         return {"nargs": "*", "metavar": _METAVARS[typing.get_args(field.type)[0]]}
-    return {"type": field.type, "metavar": _METAVARS[field.type]}
+    kind, *_ = typing.get_args(field.type) or (field.type,)  # int of "int | None"
+    return {"type": kind, "metavar": _METAVARS[kind]}
 
 
 def _shown(default):

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from keras_dup._cli import options
+from keras_dup._cli import masks, options
 from keras_dup._cli.recipe import add_fields, given
 from keras_dup._nearest import hint
 
@@ -65,10 +65,10 @@ def add(commands):
     train.set_defaults(check=_recipe_of, run=_run)
     images = "folder of images"
     train.add_argument("--images", "--train-images", dest="images", metavar="FOLDER", help=images)
-    masks = "folder of their masks, PNG, one class id per pixel"
-    train.add_argument("--masks", "--train-masks", dest="masks", metavar="FOLDER", help=masks)
-    train.add_argument("--num-classes", type=int)
-    options.add_ids(train)
+    where = "folder of their masks"
+    train.add_argument("--masks", "--train-masks", dest="masks", metavar="FOLDER", help=where)
+    train.add_argument("--num-classes", type=int, help="needed where no table names the classes")
+    masks.add(train)
     names = "text file with the names to train on; by default the rest"
     train.add_argument("--names", "--train-names", dest="names", metavar="FILE", help=names)
     train.add_argument("--val-images", help="folder of images to validate on")
@@ -96,8 +96,8 @@ def _recipe_of(arguments):
     """The recipe of the command line, before what depends on images is known."""
     from keras_dup.training._recipe_files import override
 
-    folders = (arguments.images, arguments.masks, arguments.num_classes)
-    if None in folders if arguments.data_set is None else folders != (None, None, None):
+    folders = [arguments.images, arguments.masks]
+    if None in folders if arguments.data_set is None else folders != [None, None]:
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
     return override(_recipe(arguments), given(arguments))
 
@@ -140,11 +140,11 @@ def _recipe(arguments):
         "val_masks": arguments.val_masks,
         "val_names": arguments.val_names,
     }
+    num_classes, class_names = masks.classes(arguments)
     return training.Recipe(
-        num_classes=arguments.num_classes,
-        ignore_class=arguments.ignore_class,
-        ids=tuple(f"{i}:{k}" for i, k in (options.ids(arguments) or {}).items()),
-        class_names=tuple(options.class_names(arguments.class_names, arguments.num_classes) or ()),
+        num_classes=num_classes,
+        class_names=class_names,
+        **masks.given(arguments),
         **{key: os.path.abspath(path) for key, path in paths.items() if path},
         **common,
     )

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from keras_dup.data import _classes
 from keras_dup.data._examples import Examples
 
@@ -167,6 +165,8 @@ class Records(Sequence):
 
     def __getitem__(self, i):
         """Returns example i, the values of its features that are one string of bytes."""
+        import tensorflow as tf
+
         example = tf.train.Example.FromString(self._source()[i])
         features = example.features.feature
         return {

@@ -1,6 +1,6 @@
 """The classes of published data sets: names, ids in the files, and colours, in class order."""
 
-from keras_dup._label_maps import VOID
+from keras_dup._label_maps import VOID, palette
 
 __all__ = [
     "ADE20K",
@@ -12,8 +12,10 @@ __all__ = [
     "CITYSCAPES_COLOURS",
     "CITYSCAPES_IDS",
     "COCO_OF_VOC",
+    "COLOUR_TABLES",
     "CONTEXT",
     "CONTEXT_NUMBERS",
+    "ID_TABLES",
     "PET",
     "PET_IDS",
     "VOC",
@@ -136,3 +138,52 @@ ADE20K_OBJECTS = tuple(
     name for number, name in enumerate(ADE20K, start=1) if number not in _NO_INSTANCES
 )
 ADE20K_OBJECT_IDS = {0: VOID} | {k + 1: k for k in range(len(ADE20K_OBJECTS))}
+
+# The void labels of cityscapesScripts: polegroup and license plate share colours with pole and car.
+_CITYSCAPES_VOID = (
+    *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180)),
+    *((150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110)),
+)
+# The other 20 of CamVid's 32 classes: SegNet counts them to these of its 11.
+_CAMVID_MERGED = {
+    "building": ((192, 0, 128), (0, 128, 64), (64, 0, 64), (64, 192, 0)),
+    "pole": ((0, 0, 64),),
+    "road": ((128, 0, 192), (192, 0, 64)),
+    "pavement": ((0, 0, 192), (64, 192, 128), (128, 128, 192)),
+    "tree": ((192, 192, 0),),
+    "sign": ((128, 128, 64), (0, 64, 64)),
+    "car": ((64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    "pedestrian": ((192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    "bicyclist": ((192, 0, 192),),
+    "void": ((0, 0, 0),),
+}
+
+
+def _voc_colours():
+    colours = [tuple(row) for row in palette().tolist()]
+    return [*zip(VOC, colours, strict=False), ("void", colours[VOID])]
+
+
+def _camvid_colours():
+    merged = [(name, colour) for name, row in _CAMVID_MERGED.items() for colour in row]
+    return [*_CAMVID, *merged]
+
+
+def _cityscapes_colours():
+    void = [("void", colour) for colour in _CITYSCAPES_VOID]
+    return [*((name, colour) for name, _, colour in _CITYSCAPES), *void]
+
+
+COLOUR_TABLES = {
+    "voc2012": _voc_colours,
+    "camvid": _camvid_colours,
+    "cityscapes": _cityscapes_colours,
+}
+"""{name: function that returns rows (class, colour); equal names are one class, "void" is void}."""
+
+ID_TABLES = {
+    "cityscapes": (CITYSCAPES, CITYSCAPES_IDS),  # of *_gtFine_labelIds.png
+    "ade20k": (ADE20K, {0: VOID} | {k + 1: k for k in range(len(ADE20K))}),
+    "oxford_iiit_pet": (PET, PET_IDS),
+}
+"""{name: (classes, {id in the files: class id})}."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keras_dup._label_maps import VOID, IdTable, check_ids, palette
-from keras_dup.data._folder import check_classes, checked_names
+from keras_dup._label_maps import palette
+from keras_dup.data._folder import checked_names
 from keras_dup.data._images import decode_image
 from keras_dup.data._masks import decode_ids
 from keras_dup.data._protocol import LabelMapsOf
+from keras_dup.data._values import MaskValues
 
 __all__ = ["Examples"]
 
@@ -48,11 +49,11 @@ class Examples:
         channel: int | None = None,
         name: str = "examples",
     ):
-        check_classes(num_classes, ids)
+        self.values = MaskValues(num_classes, ids=ids)
         self.source, self.name = source, name
         self.num_classes = num_classes
         self.class_names = checked_names(class_names, num_classes)
-        self.ids, self.image_key, self.mask_key, self.channel = ids, image, mask, channel
+        self.image_key, self.mask_key, self.channel = image, mask, channel
         self.palette = palette()
         if colours is not None:
             self.palette[:num_classes] = colours
@@ -105,16 +106,10 @@ class Examples:
             raise ValueError(f"{name}: {ids.dtype} {ids.shape}; it has to be integers (H, W)")
         if size is not None and ids.shape != size:
             raise ValueError(f"{name}: {ids.shape}, but the image is {size}")
-        return self._classes(ids, name)
+        return self.values.label_map(ids, name)
 
     def _ids(self, content, name):
         return (decode_ids if self.channel is None else decode_image)(content, name)
-
-    def _classes(self, ids, name):
-        if self.ids is not None:
-            return IdTable(self.ids, self.num_classes)(ids, name)
-        check_ids(ids, self.num_classes, VOID, name)
-        return ids.astype(np.uint8)
 
     def _field(self, i, example, key):
         try:

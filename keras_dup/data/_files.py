@@ -17,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 __all__ = [
     "allow_pixels",
     "check_checksums",
+    "check_size",
+    "is_lossy_webp",
     "loaded",
     "opened",
     "orientation",
@@ -148,6 +150,28 @@ def check_checksums(content: bytes, name: object) -> None:
         if kind == b"IEND":
             return
     raise _unreadable(name, ValueError("it ends before its IEND chunk"))
+
+
+def check_size(size: tuple[int, int], name: object) -> None:
+    """Raises ValueError, with `name`, for (width, height) of more pixels than are allowed."""
+    limit, (width, height) = Image.MAX_IMAGE_PIXELS, size
+    if limit is not None and width * height > 2 * limit:
+        text = f"Image size ({width * height} pixels) exceeds limit of {2 * limit} pixels"
+        raise _unreadable(name, Image.DecompressionBombError(text))
+
+
+def is_lossy_webp(content: bytes) -> bool:
+    """Whether a WebP file has a picture in the lossy format: a chunk "VP8 "."""
+    place = 12
+    while place + 8 <= len(content):
+        kind, length = (
+            content[place : place + 4],
+            int.from_bytes(content[place + 4 : place + 8], "little"),
+        )
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        place += 8 + (16 if kind == b"ANMF" else length + length % 2)  # a frame holds chunks
+    return False
 
 
 def _unreadable(name, error):

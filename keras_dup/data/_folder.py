@@ -1,19 +1,21 @@
 """A data set that is a folder of images and a folder of masks."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_dup._label_maps import VOID, IdCounts, IdTable, palette
+from keras_dup._label_maps import VOID, IdCounts, palette
 from keras_dup.data._images import check_image, image_size, read_image
 from keras_dup.data._listing import mask_files, pair
-from keras_dup.data._masks import read_label_map
+from keras_dup.data._masks import read_mask
 from keras_dup.data._protocol import LabelMapsOf
+from keras_dup.data._tables import Colours, Ids
+from keras_dup.data._values import MaskValues
 
-__all__ = ["Folder", "LabelMaps", "check_classes", "checked_names"]
+__all__ = ["Folder", "LabelMaps", "checked_names"]
 
 _QUOTED = 20  # messages in one error
 
@@ -24,19 +26,28 @@ class Folder:
     Args:
         images: folder of .jpg, .jpeg, .png, .bmp, .gif, .tif, .tiff or .webp files, endings in
             any case.
-        masks: folder of .png, .bmp, .gif, .tif or .tiff files, palette or grey, one class id per
-            pixel.
+        masks: folder of .png, .bmp, .gif, .tif, .tiff, lossless .webp or .npy files of class ids,
+            one per pixel, or of colours.
         num_classes: number of classes, 1..255; ids are 0..num_classes - 1 and void.
         names: which items to take: a text file with one name per line (VOC's train.txt), or a
             list; without folder and ending. None takes all.
         ignore_class: the id that the mask files use for void, e.g. 255 in VOC, 11 in CamVid;
             None if they have no void. Label maps that come out use 255.
-        class_names: `num_classes` strings; the ids by default.
-        ids: {id in the mask files: class id, or 255 for void}, in place of `ignore_class`; e.g.
-            {0: 0, 255: 1} for black and white masks.
+        class_names: `num_classes` strings; by default those of `colours` or `ids`, or the ids.
+        ids: what the ids in the mask files mean, in place of `ignore_class`:
+            {id: class id, or 255 for void}, e.g. {0: 0, 255: 1} for black and white masks; texts
+            ("0:0", "1..6:1", "7..20:2..15"); or a known name ("cityscapes", "ade20k",
+            "oxford_iiit_pet").
+        colours: what the colours in the mask files mean: {(r, g, b): class id, or 255 for void};
+            a text file with lines "name r g b", or such lines, where "void" is void, equal names
+            are one class, and the order of the names is that of the classes; or a known name
+            ("voc2012", "camvid", "cityscapes").
+        mask_suffix: what the names of masks have behind those of their images, "_mask"; None finds
+            it by itself.
+        recursive: whether subfolders are read too; their items have names "subfolder/name".
 
-    Attributes: `image_files` and `mask_files` are the paths, item by item. `id_counts` are the ids
-    that `check` found, with `text` and `complaint`; None before.
+    Attributes: `names` are the names, `image_files` and `mask_files` the paths, item by item.
+    `id_counts` are the ids that `check` found, with `text` and `complaint`; None before.
 
     Raises FileNotFoundError for a folder or list that does not exist, ValueError for files that do
     not pair. The contents of the files are read later, or by `check` all at once.
@@ -50,14 +61,16 @@ class Folder:
         names: str | os.PathLike | Sequence[str] | None = None,
         ignore_class: int | None = VOID,
         class_names: Sequence[str] | None = None,
-        ids: Mapping[int, int] | None = None,
+        ids: Ids | None = None,
+        colours: Colours | None = None,
+        mask_suffix: str | None = None,
+        recursive: bool = False,
     ):
-        check_classes(num_classes, ids)
+        self.values = MaskValues(num_classes, ignore_class, ids, colours, class_names)
         self.num_classes = num_classes
-        self.ignore_class, self.ids = ignore_class, ids
-        self.class_names = checked_names(class_names, num_classes)
-        pairs = pair(images, masks, names)
-        self.image_files, self.mask_files = map(list, zip(*pairs, strict=True))
+        self.class_names = checked_names(self.values.class_names, num_classes)
+        pairs = pair(images, masks, names, mask_suffix, recursive)
+        self.names, self.image_files, self.mask_files = map(list, zip(*pairs, strict=True))
         self.id_counts: IdCounts | None = None
 
     def __len__(self):
@@ -79,7 +92,7 @@ class Folder:
     def label_map(self, i: int) -> np.ndarray:
         """Returns label map i as uint8 (H, W), void 255; ValueError if its file is unusable."""
         path = self.mask_files[i]
-        label_map = read_label_map(path, self.num_classes, self.ignore_class, self.ids)
+        label_map = read_mask(path, self.values)
         size = image_size(self.image_files[i])
         if label_map.shape != size:
             raise ValueError(
@@ -128,8 +141,8 @@ class Folder:
         if verbose:
             print(f"skipped: {report}")
         kept = [i for i in range(len(self)) if i not in faults]
-        self.image_files = [self.image_files[i] for i in kept]
-        self.mask_files = [self.mask_files[i] for i in kept]
+        for items in (self.names, self.image_files, self.mask_files):
+            items[:] = [items[i] for i in kept]
         return list(faults.values())
 
     def _fault(self, i):
@@ -151,7 +164,8 @@ class LabelMaps(LabelMapsOf):
     """The label maps of a folder of masks alone, read one by one: `len()` and `[i]`.
 
     What `keras_dup.projection.fit` reads with several `workers`. Arguments as in `Folder`, which
-    names errors of a file in the same way; `files` are the paths, sorted by name.
+    names errors of a file in the same way; without `names` no `mask_suffix` is looked for. `files`
+    are the paths, sorted by name, `names` the names, and `mask_suffix` what they are without.
     """
 
     def __init__(
@@ -160,26 +174,21 @@ class LabelMaps(LabelMapsOf):
         num_classes: int,
         names: str | os.PathLike | Sequence[str] | None = None,
         ignore_class: int | None = VOID,
-        ids: Mapping[int, int] | None = None,
+        ids: Ids | None = None,
+        colours: Colours | None = None,
+        mask_suffix: str | None = None,
+        recursive: bool = False,
     ):
-        check_classes(num_classes, ids)
-        self.files = mask_files(masks, names)
-        self.num_classes, self.ignore_class, self.ids = num_classes, ignore_class, ids
+        self.values = MaskValues(num_classes, ignore_class, ids, colours)
+        found, self.mask_suffix = mask_files(masks, names, mask_suffix, recursive)
+        self.names, self.files = list(found), list(found.values())
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # no slices
         """Returns label map i as uint8 (H, W), void 255; ValueError if its file is unusable."""
-        return read_label_map(self.files[i], self.num_classes, self.ignore_class, self.ids)
-
-
-def check_classes(num_classes: int, ids: Mapping[int, int] | None) -> None:
-    """Raises ValueError for a number of classes or a table of ids that cannot be."""
-    if not 1 <= num_classes <= VOID:
-        raise ValueError(f"num_classes is 1..{VOID}, not {num_classes}")
-    if ids is not None:
-        IdTable(ids, num_classes)
+        return read_mask(self.files[i], self.values)
 
 
 def checked_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:

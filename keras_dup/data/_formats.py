@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-__all__ = ["ARRAYS", "IMAGES", "MASKS", "Row", "page"]
+__all__ = ["ARRAYS", "COLOURS", "COLOUR_MASKS", "IMAGES", "MASKS", "Row", "equal_channels", "page"]
 
 RIGHT, CONVERTED, REFUSED = "right", "converted", "refused"
 
@@ -94,9 +94,23 @@ IMAGES = {
     ),
 }
 
-_COLOURS = "its pixels are colours; save it as a palette or grey PNG, one class id per pixel"
-_IDS = "the class ids"
+COLOURS = "its pixels are colours; say which class each one is: --colours FILE, or colours=..."
+
+
+def equal_channels(image: Image.Image) -> np.ndarray:
+    """Returns the ids of a picture whose channels are equal; ValueError if it has colours."""
+    if image.mode == "LA":
+        return np.asarray(image)[..., 0]
+    pixels = np.asarray(image)
+    ids = pixels[..., 0]
+    if any((pixels[..., channel] != ids).any() for channel in (1, 2)):
+        raise ValueError(COLOURS)
+    return ids
+
+
+_EQUAL = "the class ids, where all channels are equal; colours need a table of colours"
 _IDS_16 = Row(RIGHT, "the class ids, 16 bits", np.asarray)
+_NO_COLOURS = Row(REFUSED, "its pixels are neither ids nor RGB; save it as PNG")
 MASKS = {
     "P": Row(RIGHT, "the palette's indices are the class ids", np.asarray),
     "L": Row(RIGHT, "the class ids, also of 2 and 4 bits", np.asarray),
@@ -107,20 +121,36 @@ MASKS = {
     "I;16L": _IDS_16,
     "I;16N": _IDS_16,
     "F": Row(REFUSED, "its pixels are floating-point numbers; save it as a grey PNG of integers"),
-    "LA": Row(REFUSED, _COLOURS),
-    "La": Row(REFUSED, _COLOURS),
+    "LA": Row(CONVERTED, "the class ids, transparency left out", equal_channels),
+    "La": _NO_COLOURS,
     "PA": Row(REFUSED, "its pixels have transparency; save it as a palette PNG without"),
-    "RGB": Row(REFUSED, _COLOURS),
-    "RGBA": Row(REFUSED, _COLOURS),
-    "RGBa": Row(REFUSED, _COLOURS),
-    "RGBX": Row(REFUSED, _COLOURS),
-    "CMYK": Row(REFUSED, _COLOURS),
-    "YCbCr": Row(REFUSED, _COLOURS),
-    "LAB": Row(REFUSED, _COLOURS),
-    "HSV": Row(REFUSED, _COLOURS),
-    "JPEG": Row(REFUSED, "JPEG changes the values of pixels; save it as PNG"),
+    "RGB": Row(CONVERTED, _EQUAL, equal_channels),
+    "RGBA": Row(CONVERTED, f"{_EQUAL}; transparency left out", equal_channels),
+    "RGBX": Row(CONVERTED, f"{_EQUAL}; the fourth channel left out", equal_channels),
+    **dict.fromkeys(("RGBa", "CMYK", "YCbCr", "LAB", "HSV"), _NO_COLOURS),
+    "JPEG": Row(
+        REFUSED,
+        "JPEG changes the values of pixels, most of all at the borders of classes; export it "
+        "again as PNG",
+    ),
+    "lossy WebP": Row(
+        REFUSED, "lossy WebP changes the values of pixels; save it as PNG or lossless WebP"
+    ),
     "white is zero": Row(REFUSED, "its grey values are stored inverted; save it as PNG"),
+    "16 bits per channel": Row(
+        REFUSED, "of which only the high 8 could be read; save ids as a grey PNG, colours with 8"
+    ),
 }
+"""Of masks of ids. The last rows are no modes: they hold for masks of colours too."""
+
+_SAME_GREY = Row(CONVERTED, "grey in all three channels", lambda image: image.convert("RGB"))
+COLOUR_MASKS = {
+    "RGB": IMAGES["RGB"],
+    **{mode: IMAGES[mode] for mode in ("RGBA", "RGBX", "P", "1")},
+    "L": _SAME_GREY,
+    "LA": _SAME_GREY,
+}
+"""Of masks of colours, where a table of colours is given; others are refused."""
 
 _INTEGERS = Row(RIGHT, "values of 0..255; others are refused")
 _FLOATS = Row(RIGHT, "values of 0..255, with a warning if all lie in 0..1; others are refused")
@@ -147,13 +177,20 @@ the last column says, *refused* means an error that names the file.
 - An image or a mask may have 178,956,970 pixels. Larger ones are refused by their header, before
   anything is decoded. `--max-pixels N`, or `keras_dup.data.allow_pixels(N)`, changes the limit.
 - The checksums of a PNG mask are checked: one wrong bit would be another class.
+- A mask may also be an .npy file: integers (height, width), or, with a table of colours, uint8
+  (height, width, 3).
 - `serve_encoded` of an exported SavedModel decodes with TensorFlow: JPEG, PNG, BMP and GIF, with
   the same result. A BMP with a palette, a GIF with transparency and all other files are answered
   with an error for that file.
 """
+_WITH_COLOURS = """## Mask files of colours
+
+With a table of colours (`--colours`). They become class ids, uint8, void 255. All other modes are
+refused."""
 _PARTS = {
     "## Image files\n\nThey become RGB, uint8, 0..255.": ("mode", IMAGES),
-    "## Mask files\n\nThey become class ids, uint8, void 255.": ("mode", MASKS),
+    "## Mask files of class ids\n\nThey become class ids, uint8, void 255.": ("mode", MASKS),
+    _WITH_COLOURS: ("mode", COLOUR_MASKS),
     "## Arrays for `keras_dup.inference.predict`\n\nShape (height, width, 3).": ("dtype", ARRAYS),
 }
 

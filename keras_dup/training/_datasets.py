@@ -104,11 +104,11 @@ def _folders(recipe):
             names = _rest(recipe, _folder(recipe, *folders, None), val)
         train = _folder(recipe, *folders, names)
     else:
-        whole = _names(_folder(recipe, *folders, names))
+        whole = _folder(recipe, *folders, names).names
         train, val = (_folder(recipe, *folders, part) for part in _parts(recipe, whole))
     if recipe.train_share < 1:
         count = math.ceil(recipe.train_share * len(train))
-        chosen = [_names(train)[i * len(train) // count] for i in range(count)]
+        chosen = [train.names[i * len(train) // count] for i in range(count)]
         train = _folder(recipe, *folders, chosen)
     return train, val
 
@@ -123,7 +123,7 @@ def _val_folders(recipe):
 
 
 def _rest(recipe, whole, val):
-    rest = sorted(set(_names(whole)) - set(_names(val)))
+    rest = sorted(set(whole.names) - set(val.names))
     if not rest:
         raise ValueError(
             f"recipe {recipe.name}: {recipe.val_names} names all {len(val)} images; none is left "
@@ -145,10 +145,6 @@ def _parts(recipe, names):
     return train, val
 
 
-def _names(folder):
-    return [file.stem for file in folder.image_files]
-
-
 def _check_apart(recipe, train, val):
     """No file of one side is a file of the other, by whatever path."""
     for kind in ("image_files", "mask_files"):
@@ -162,25 +158,19 @@ def _check_apart(recipe, train, val):
 
 def _folder(recipe, images, masks, names):
     from keras_dup import data
+    from keras_dup.data import _tables
 
+    options = {name: getattr(recipe, name) for name in _tables.OPTIONS}
+    if len(recipe.colours) == 1:
+        options["colours"] = recipe.file_or_name(recipe.colours[0])
     return data.Folder(
         _there(recipe, images),
         _there(recipe, masks),
         recipe.num_classes,
         names=_there(recipe, names) if isinstance(names, str) else names,
-        ignore_class=recipe.ignore_class,
         class_names=recipe.class_names or None,
-        ids=_ids(recipe),
+        **options,
     )
-
-
-def _ids(recipe):
-    """{id in the mask files: class} of texts like "255:1"; None without any."""
-    try:
-        pairs = [tuple(map(int, text.split(":"))) for text in recipe.ids]
-        return dict(pairs) or None
-    except (ValueError, TypeError):
-        raise ValueError(f"recipe {recipe.name}: ids={recipe.ids}; pairs ID:CLASS") from None
 
 
 def _there(recipe, path):

@@ -112,8 +112,7 @@ def contents(dataset) -> dict:
         return {"kind": type(dataset).__name__, "size": len(dataset)}
     with ThreadPoolExecutor() as pool:
         sums = pool.map(_checksum, dataset.image_files, masks)
-        names = [file.stem for file in dataset.image_files]
-        return {"files": dict(zip(names, sums, strict=True))}
+        return {"files": dict(zip(dataset.names, sums, strict=True))}
 
 
 def _checksum(image, mask):

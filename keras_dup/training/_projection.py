@@ -40,6 +40,8 @@ def run_projection(
     if recipe.projection:
         return load_projection(recipe.file_or_name(recipe.projection))
     made_of = {name: getattr(recipe, name) for name in _FIELDS}
+    if recipe.colours:  # older runs have none
+        made_of["colours"] = recipe.colours
     files = json.dumps(contents, sort_keys=True).encode()
     made_of["training_data"] = hashlib.blake2b(files, digest_size=8).hexdigest()
     made_of = json.loads(json.dumps(made_of))  # as it is read again

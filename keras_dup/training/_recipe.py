@@ -88,11 +88,18 @@ class Recipe:
     """Train although some class occurs in no training mask, in place of an error."""
     class_names: tuple[str, ...] = ()
     """K names; the ids by default."""
-    ignore_class: int = VOID
-    """The id of void in the mask files."""
+    ignore_class: int | None = VOID
+    """The id of void in the mask files; None (key=none) for no void."""
     ids: tuple[str, ...] = ()
-    """ID:CLASS pairs that translate the ids of the mask files, "255:1"; in place of ignore_class,
-    with 255 for void."""
+    """What the ids in the mask files mean, in place of ignore_class: ID:CLASS pairs, "255:1", with
+    255 for void, or a known name, as in `keras_dup.data.Folder`."""
+    colours: tuple[str, ...] = ()
+    """What the colours in the mask files mean: lines "name r g b", a file of such lines, or a known
+    name, as in `keras_dup.data.Folder`."""
+    mask_suffix: str | None = None
+    """What the names of masks have behind those of their images; None finds it by itself."""
+    recursive: bool = False
+    """Whether subfolders of the folders are read too."""
     train_count: int = 0
     """Number of drawn images to train on."""
     val_count: int = 0

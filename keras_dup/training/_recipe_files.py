@@ -74,9 +74,11 @@ def _parse(text):
     if not equals or key not in types:
         known = hint(key, types) or f" with a key of {', '.join(types)}"
         raise ValueError(f"{text!r}: expected key=value{known}")
+    kind, *others = typing.get_args(types[key]) or (types[key],)
+    if others == [type(None)] and value.lower() == "none":
+        return key, None
     if typing.get_origin(types[key]) is not tuple:
-        return key, _value(text, key, value, types[key])
-    kind = typing.get_args(types[key])[0]
+        return key, _value(text, key, value, kind)
     items = [item.strip() for item in value.split(",") if item.strip()]
     return key, tuple(_value(text, key, item, kind) for item in items)
 

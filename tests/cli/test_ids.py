@@ -93,7 +93,7 @@ def test_the_rest_is_fitted_to_where_only_the_others_are_named(binary, capsys, e
 
 @pytest.mark.parametrize("pair", ["0", "a:1", "0:", "0:1.5"])
 def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
-    with pytest.raises(SystemExit, match=f"--ids {pair}: expected ID:CLASS"):
+    with pytest.raises(SystemExit, match=f"ids '{pair}': expected ID:CLASS"):
         _cli.main([*FIT, "--ids", pair])
     with pytest.raises(SystemExit, match="255 becomes class 2, but num_classes is 2"):
         _cli.main([*FIT, "--ids", "0:0,255:2"])

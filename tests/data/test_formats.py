@@ -4,6 +4,8 @@ import contextlib
 import io
 import pathlib
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -135,31 +137,94 @@ def test_a_floating_point_ramp_is_the_ramp(tmp_path):
         np.testing.assert_array_equal(data.read_image(tmp_path / "a.tif")[0, :, 0], range(256))
 
 
+def in_file(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
 def mask(mode):
     """A mask of 1 x 2 pixels, ids 1 and 0 where the mode has ids."""
-    if mode in ("JPEG", "white is zero"):
-        file, options = io.BytesIO(), {} if mode == "JPEG" else {"tiffinfo": {262: 0}}
-        grey([1, 0], np.uint8).save(file, "JPEG" if mode == "JPEG" else "TIFF", **options)
-        return Image.open(file)
+    if mode == "16 bits per channel":  # Pillow does not write them
+        row = bytes([0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
+        return png(struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), row)
+    if mode in ("JPEG", "white is zero", "lossy WebP"):
+        options = {"tiffinfo": {262: 0}} if mode == "white is zero" else {}
+        kind = {"JPEG": "JPEG", "lossy WebP": "WEBP"}.get(mode, "TIFF")
+        return in_file(grey([1, 0], np.uint8), kind, **options)
     if mode.startswith("I;16"):
         order = "big" if mode == "I;16B" else "little"
         return in_bytes(mode, (1).to_bytes(2, order), (0).to_bytes(2, order))
+    if mode in ("LA", "RGB", "RGBA", "RGBX"):
+        channels = [[1] * len(mode), [0] * len(mode)]
+        return in_bytes(mode, *channels)
     kinds = {"1": bool, "L": np.uint8, "I": np.int32, "F": np.float32}
     return grey([1, 0], kinds[mode]) if mode in kinds else IMAGES[mode][0]
 
 
+def png(header, pixels):
+    """A PNG written by hand."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Puts an image, or the bytes of a file, where a mask is read."""
+
+    def save(image):
+        content = image if isinstance(image, bytes) else b""
+        (tmp_path / "a.png").write_bytes(content)
+        if not content:
+            monkeypatch.setattr(_masks._files, "opened", lambda *_: contextlib.nullcontext(image))
+        return tmp_path / "a.png"
+
+    return save
+
+
 @pytest.mark.parametrize("mode", _formats.MASKS)
-def test_a_mask_of_any_mode_is_read_or_refused_as_its_row_says(mode, tmp_path, monkeypatch):
-    image, row = mask(mode), _formats.MASKS[mode]
-    (tmp_path / "a.png").write_bytes(b"")
-    monkeypatch.setattr(_masks._files, "opened", lambda *_: contextlib.nullcontext(image))
+def test_a_mask_of_any_mode_is_read_or_refused_as_its_row_says(mode, saved):
+    path, row = saved(mask(mode)), _formats.MASKS[mode]
     if row.outcome == _formats.REFUSED:
-        with pytest.raises(ValueError, match=re.escape(f"a mask saved as {mode}, {row.how}")):
-            data.read_label_map(tmp_path / "a.png", 2)
+        for colours in (None, {(1, 1, 1): 1}):
+            with pytest.raises(ValueError, match=re.escape(f"a mask saved as {mode}, {row.how}")):
+                data.read_label_map(path, 2, colours=colours)
     else:
-        found = data.read_label_map(tmp_path / "a.png", 2)
+        found = data.read_label_map(path, 2)
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, [[1, 0]])
+
+
+@pytest.mark.parametrize("mode", _formats.MASKS)
+def test_a_mask_of_colours_of_any_mode_is_read_or_refused_as_its_row_says(mode, saved):
+    if mode not in _formats.COLOUR_MASKS:
+        with pytest.raises(ValueError, match=f"a mask saved as {mode}, "):
+            data.read_label_map(saved(mask(mode)), 2, colours={(1, 1, 1): 1, (0, 0, 0): 0})
+        return
+    image, expected = IMAGES[mode]
+    table = {tuple(expected[0]): 1, tuple(expected[1]): 255}
+    found = data.read_label_map(saved(image), 2, colours=table)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [[1, 255]])
+
+
+def test_jpeg_in_tiff_and_lossy_webp_are_found_behind_other_chunks(tmp_path):
+    ids = np.arange(16 * 16, dtype=np.uint8).reshape(16, 16) % 3
+    Image.fromarray(ids).save(tmp_path / "a.tif", compression="jpeg")
+    with pytest.raises(ValueError, match=r"a\.tif: a mask saved as JPEG, JPEG changes the values"):
+        data.read_label_map(tmp_path / "a.tif", 3)
+    moving = {"save_all": True, "append_images": [Image.fromarray(ids[::-1])]}
+    for options in ({}, {"exif": Image.Exif().tobytes()}, moving):
+        Image.fromarray(ids).save(tmp_path / "a.webp", lossless=True, **options)
+        np.testing.assert_array_equal(data.read_label_map(tmp_path / "a.webp", 3), ids)
+        Image.fromarray(ids).save(tmp_path / "a.webp", **options)
+        with pytest.raises(ValueError, match=r"a\.webp: a mask saved as lossy WebP, .* lossless"):
+            data.read_label_map(tmp_path / "a.webp", 3)
 
 
 def test_large_and_negative_ids_are_named_and_can_be_mapped(tmp_path):

@@ -1,6 +1,5 @@
 """Tables of ids and names of outputs: what must hold whatever is asked."""
 
-import argparse
 import os
 import unicodedata
 from pathlib import Path
@@ -11,8 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from mutations import watched
 
-from keras_dup._cli import options, outputs
+from keras_dup._cli import outputs
 from keras_dup._label_maps import IdCounts, IdTable, check_ids, doubt
+from keras_dup.data import _tables
 
 IDS = st.one_of(st.integers(-3, 6), st.sampled_from([255, 256, -1, 65535, 2**31 - 1]))
 TABLES = st.dictionaries(IDS, st.one_of(st.integers(0, 3), st.just(255)), min_size=1)
@@ -68,9 +68,27 @@ def test_a_doubt_needs_no_luck(confusion):
 
 @given(pairs=st.lists(st.from_regex(r"-?\d{0,3}:?-?\d{0,3}", fullmatch=True), max_size=4))
 def test_ids_of_the_command_line(pairs):
-    found = watched(options.ids, argparse.Namespace(ids=",".join(pairs)))
-    if isinstance(found, dict):
-        assert found == {int(a): int(b) for a, b in (pair.split(":") for pair in pairs)}
+    found = watched(_tables.read_table, ",".join(pairs), None)
+    if isinstance(found, _tables.Table):
+        assert found.classes == {int(a): int(b) for a, b in (pair.split(":") for pair in pairs)}
+
+
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.from_regex(r"[a#, ]{0,3}[\s,]{0,2}\d{0,3}[ ,]{1,2}\d{0,3} \d{0,3}[a:,]{0,2}"),
+            st.sampled_from(["void 0 0 0", "a 1 2 3", "a 4 5 6", "b,7,8,9", "name,r,g,b", "# x"]),
+        ),
+        max_size=5,
+    )
+)
+def test_a_table_of_colours_is_one_or_is_refused(lines):
+    table = watched(_tables.read_table, None, lines)
+    if isinstance(table, _tables.Table):
+        classes = set(table.classes.values())
+        assert classes - {255} == set(range(len(table.names))) and classes - {255}
+        again = _tables.read_table(None, _tables.colour_lines(lines))
+        assert (again.classes, again.names) == (table.classes, table.names)
 
 
 def identity(path):

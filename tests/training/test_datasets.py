@@ -103,5 +103,5 @@ def test_what_is_trained_on_is_never_validated_on(tmp_path):
 
 def test_pairs_of_ids_are_integers(tmp_path):
     recipe = dataclasses.replace(TINY, **folders(tmp_path, 12), ids=("0:0", "255:one"))
-    with pytest.raises(ValueError, match=r"ids=\('0:0', '255:one'\); pairs ID:CLASS"):
+    with pytest.raises(ValueError, match=r"ids '255:one': expected ID:CLASS"):
         datasets(recipe)
