@@ -53,8 +53,8 @@ def given(arguments: argparse.Namespace) -> dict:
     return options
 
 
-def classes(arguments: argparse.Namespace) -> tuple[int, tuple[str, ...]]:
-    """Returns the number of classes and their names, () if nobody says, for new networks and W.
+def classes(arguments: argparse.Namespace) -> tuple[int, list[str] | None]:
+    """Returns the number of classes and their names, None if nobody says, for new networks and W.
 
     From --num-classes and --class-names, where given, else from a table of colours or of a data
     set. Raises ValueError where none says how many.
@@ -64,12 +64,12 @@ def classes(arguments: argparse.Namespace) -> tuple[int, tuple[str, ...]]:
 
     said = given(arguments)
     table = _tables.read_table(said["ids"], said["colours"])
-    known = table.names if table else ()
+    known = list(table.names) if table else []
     num_classes = arguments.num_classes or len(known)
     if not num_classes:
         raise ValueError("--num-classes is missing: how many classes are there, without void?")
     names = options.class_names(arguments.class_names, num_classes)
-    return num_classes, tuple(names or (known if len(known) == num_classes else ()))
+    return num_classes, names or (known if len(known) == num_classes else None)
 
 
 def _id_or_none(text):

@@ -143,7 +143,7 @@ def _recipe(arguments):
     num_classes, class_names = masks.classes(arguments)
     return training.Recipe(
         num_classes=num_classes,
-        class_names=class_names,
+        class_names=tuple(class_names or ()),
         **masks.given(arguments),
         **{key: os.path.abspath(path) for key, path in paths.items() if path},
         **common,

@@ -99,6 +99,8 @@ def test_a_published_data_set_is_trained_on_and_evaluated_by_name(tmp_path, monk
 def test_what_is_missing_is_named(folders, tmp_path):
     output = ["-o", str(tmp_path / "run")]
     with pytest.raises(SystemExit, match="--images, --masks and --num-classes, or else"):
+        _cli.main(["train", *folders[:2], *output])
+    with pytest.raises(SystemExit, match="--num-classes is missing: how many classes are there"):
         _cli.main(["train", *folders[:4], *output])
     with pytest.raises(SystemExit, match="expected key=value; did you mean 'steps'"):
         _cli.main(["train", *folders, *output, "stepps=5"])
