@@ -25,6 +25,8 @@ RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 OPACITY = 0.5
 _BAND_PIXELS = 2**16
+# names of classes that stay clear in an overlay; "0" is what class 0 without a name is called
+_BACKGROUNDS = {"background", "_background_", "bg", "void", "unlabelled", "unlabeled", "0"}
 
 
 def colours(label_map: np.ndarray) -> np.ndarray:
@@ -33,40 +35,61 @@ def colours(label_map: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    image: np.ndarray, label_map: np.ndarray, class_names: Sequence[str], opacity: float = OPACITY
+    image: np.ndarray,
+    label_map: np.ndarray,
+    class_names: Sequence[str],
+    opacity: float = OPACITY,
+    class_colours: np.ndarray | None = None,
 ) -> Image.Image:
     """The image with the colours of its classes over it, and a legend of those that occur.
 
     Args:
         image: (H, W, 3) uint8.
-        label_map: (H, W) class ids; class 0, the background, stays clear.
-        class_names: one string per class.
+        label_map: (H, W) class ids.
+        class_names: one string per class. A class that is called background (or void, unlabelled,
+            or 0, where names are ids) stays clear.
         opacity: 0..1, of the colours.
+        class_colours: (K, 3) 0..255; VOC's, `keras_dup.data.palette()`, by default.
 
     Returns: a Pillow image of the width of `image`, at least 120.
     """
     height, width = label_map.shape
     parts = _bands(height, width)
     present = sorted(set().union(*(np.unique(label_map[rows]).tolist() for rows in parts)))
-    key = legend(class_names, max(width, 120), present)
+    key = legend(class_names, max(width, 120), present, class_colours)
     whole = Image.new("RGB", (key.width, height + key.height), "white")
-    for rows in parts:
-        whole.paste(Image.fromarray(_mixed(image[rows], label_map[rows], opacity)), (0, rows.start))
+    for rows, band in _mixed(image, label_map, opacity, class_names, class_colours):
+        whole.paste(Image.fromarray(band), (0, rows.start))
     whole.paste(key, (0, height))
     return whole
 
 
-def mixed(image: np.ndarray, label_map: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
+def mixed(
+    image: np.ndarray,
+    label_map: np.ndarray,
+    opacity: float = OPACITY,
+    class_names: Sequence[str] = ("background",),
+    class_colours: np.ndarray | None = None,
+) -> np.ndarray:
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
     whole = np.empty((*label_map.shape, 3), np.uint8)
-    for rows in _bands(*label_map.shape):
-        whole[rows] = _mixed(image[rows], label_map[rows], opacity)
+    for rows, band in _mixed(image, label_map, opacity, class_names, class_colours):
+        whole[rows] = band
     return whole
 
 
-def _mixed(image, label_map, opacity):
-    share = np.where(label_map == 0, 0.0, opacity)[..., None]
-    return (image * (1 - share) + colours(label_map) * share).astype(np.uint8)
+def _mixed(image, label_map, opacity, class_names, class_colours):
+    """Yields (rows, their pixels)."""
+    table, shares = palette(), np.full((256, 1), opacity)
+    if class_colours is not None:
+        table[: len(class_colours)] = class_colours
+    for k, name in enumerate(class_names):
+        if name.casefold() in _BACKGROUNDS:
+            shares[k] = 0
+    for rows in _bands(*label_map.shape):
+        share = shares[label_map[rows]]
+        band = image[rows] * (1 - share) + table[label_map[rows]] * share
+        yield rows, band.astype(np.uint8)
 
 
 def _bands(height, width):
@@ -158,10 +181,11 @@ def comparison(
         chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist()
     for i in chosen:
         image, truth = dataset.image(i), dataset.label_map(i)
-        row = [image, mixed(image, truth, opacity)]
+        row = [image, mixed(image, truth, opacity, dataset.class_names)]
         for predict in predictors.values():
             found = np.asarray(predict(image))
-            row += [mixed(image, found, opacity), difference(truth, found)]
+            shown = mixed(image, found, opacity, dataset.class_names)
+            row += [shown, difference(truth, found)]
         rows.append(row)
     titles = ["image", "truth", *(text for title in predictors for text in (title, "wrong"))]
     return grid(rows, titles, dataset.class_names, width)
@@ -199,12 +223,18 @@ def confusion(
     return picture
 
 
-def legend(class_names: Sequence[str], width: int, ids: Sequence[int] | None = None) -> Image.Image:
+def legend(
+    class_names: Sequence[str],
+    width: int,
+    ids: Sequence[int] | None = None,
+    class_colours: np.ndarray | None = None,
+) -> Image.Image:
     """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image.
 
     A name that no font here can draw is written as its id, and a last line says so.
     """
     ids = range(len(class_names)) if ids is None else ids
+    table = palette() if class_colours is None else np.asarray(class_colours)
     names = [_written(class_names[k], str(k)) for k in ids]
     places, x, y = [], MARGIN, 0
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -218,7 +248,7 @@ def legend(class_names: Sequence[str], width: int, ids: Sequence[int] | None = N
     strip = Image.new("RGB", (width, y + (40 if replaced else 22)), "white")
     pen = ImageDraw.Draw(strip)
     for (x, y), k, (text, font) in zip(places, ids, names, strict=True):
-        pen.rectangle((x, y + 3, x + 12, y + 15), fill=tuple(palette()[k].tolist()))
+        pen.rectangle((x, y + 3, x + 12, y + 15), fill=tuple(table[k].tolist()))
         pen.text((x + 18, y + 3), text, fill="black", font=font)
     if replaced:
         pen.text((MARGIN, y + 21), "ids: no font for the names", fill="black")

@@ -29,6 +29,16 @@ def test_an_overlay_keeps_the_background_and_names_the_classes_that_occur():
     assert not (legend == pictures.colours(np.array(1))).all(-1).any()
 
 
+def test_class_0_is_coloured_where_it_is_no_background_and_colours_may_be_ones_own():
+    image, label_map = np.full((4, 6, 3), 100, np.uint8), np.tile([0, 1], (4, 3))
+    drawn = np.asarray(pictures.overlay(image, label_map, ["sky", "Background"]))
+    np.testing.assert_array_equal(drawn[0, :2], [[50, 50, 50], [100, 100, 100]])
+    blue_and_red = np.array([[0, 0, 200], [200, 0, 0]])
+    drawn = np.asarray(pictures.overlay(image, label_map, ["sky", "road"], 1, blue_and_red))
+    np.testing.assert_array_equal(drawn[0, :2], blue_and_red)
+    assert (drawn[4:] == [0, 0, 200]).all(-1).any() and (drawn[4:] == [200, 0, 0]).all(-1).any()
+
+
 @pytest.mark.parametrize("size", [(1500, 1000), (3, 100_000), (100_000, 3)])
 def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
     pixels = np.arange(size[0] * size[1] * 3) * 37 % 256
@@ -36,7 +46,8 @@ def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
     label_map = (np.arange(size[0] * size[1]) // 4096 % 7 % 5).astype(np.uint8).reshape(size)
     tracemalloc.start()  # counts what NumPy takes; Pillow's result has 4 bytes per pixel
     try:
-        drawn = pictures.overlay(image, label_map, list("abcde"), opacity=0.3)
+        names = ["background", *"bcde"]
+        drawn = pictures.overlay(image, label_map, names, opacity=0.3)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -45,7 +56,7 @@ def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
     expected = (image * (1 - share) + pictures.colours(label_map) * share).astype(np.uint8)
     np.testing.assert_array_equal(np.asarray(drawn)[: size[0], : size[1]], expected)
     np.testing.assert_array_equal(pictures.mixed(image, label_map, 0.3), expected)
-    key = pictures.legend(list("abcde"), drawn.width, range(5))
+    key = pictures.legend(names, drawn.width, range(5))
     np.testing.assert_array_equal(np.asarray(drawn)[size[0] :], np.asarray(key))
 
 
