@@ -17,6 +17,13 @@ def seed():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture
+def without_values():
+    """Networks built in the test have no values in their weights, which saves most of the time."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+
+
 def pytest_addoption(parser):
     help_text = (
         "whole networks in test_every_network.py; a step of research/on_device.py beside Keras"

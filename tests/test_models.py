@@ -106,6 +106,7 @@ def test_a_network_without_a_projection_says_what_to_do(tmp_path, recwarn):
     model.get_layer("dupsampling").set_projection(fitted())
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize(
     ("decoder", "expected"),
     [("dupsampling", "b1d15f3b3e528bb7"), ("bilinear", "a11c87629b9eb879")],
@@ -148,7 +149,7 @@ def test_mixed_precision_gives_float32_probabilities():
         np.testing.assert_allclose(y.sum(-1), 1, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_a_preset_builds_the_network_of_its_row(name):
     row = presets.PRESETS[name]
@@ -163,6 +164,7 @@ def test_a_preset_builds_the_network_of_its_row(name):
         assert layer.kernel.shape[2] == row["channels"]
 
 
+@pytest.mark.usefixtures("without_values")
 def test_arguments_override_a_preset():
     model = models.build(preset="voc2012_resnet50", num_classes=5, output_stride=32)
     assert model.get_layer("dupsampling").ratio == 32 and model.output_shape[-1] == 5
@@ -171,6 +173,7 @@ def test_arguments_override_a_preset():
     assert model.output_shape[-1] == 19 and model.get_layer("fuse_b5u3c3_projection_conv")
 
 
+@pytest.mark.usefixtures("without_values")
 def test_the_default_network_is_the_best_of_the_paper():
     model = models.build()
     assert model.name == "xception65_dupsampling"

@@ -36,7 +36,7 @@ def add(commands):
 
 
 def _run(arguments):
-    from keras_dup import flops, models, presets
+    from keras_dup import flops, presets
 
     if arguments.paper:
         _paper()
@@ -44,7 +44,7 @@ def _run(arguments):
     names = ("preset", "backbone", "num_classes", "output_stride", "low_level_features")
     names = (*names, "channels", "decoder", "fusion_stride", "ratio")
     given = {name: getattr(arguments, name) for name in names}
-    model = models.build(**given, projection="random")
+    model = _build(**given)
     size = presets.PRESETS.get(arguments.preset, {}).get("input_size", (513, 513))
     size = tuple(arguments.input_size or size)
     table = flops.table(model, size, arguments.elementwise)
@@ -55,18 +55,28 @@ def _run(arguments):
         print(f"{part:28} {multiply_adds:18,} {parameters:14,}")
 
 
+def _build(**arguments):
+    """The network without values in its weights, which would take most of the time."""
+    import keras
+
+    from keras_dup import models
+
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(**arguments, projection="random")
+
+
 def _paper():
     """Prints every FLOPS figure of the paper next to ours, in its units."""
-    from keras_dup import flops, models, presets
+    from keras_dup import flops, presets
 
     print(f"{'decoder, 2 operations per multiply-add':45} {'paper':>9} {'ours':>9}")
     for name, row in presets.PRESETS.items():
         if row["decoder_billions"]:
-            model = models.build(preset=name, projection="random")
+            model = _build(preset=name)
             ours = 2 * flops.count(model, row["input_size"])["decoder"] / 1e9
             print(f"{row['source']:45} {row['decoder_billions']:>8}B {ours:8.2f}B")
     print(f"\n{'whole network, six scales and mirrored':45} {'paper':>9} {'ours':>9}")
     for name, row in presets.MULTI_SCALE.items():
-        model = models.build(**row["network"], projection="random")
+        model = _build(**row["network"])
         ours = flops.count_multi_scale(model, row["input_size"], row["scales"]) / 1e9
         print(f"{name:45} {row['billions']:>8}B {ours:8.2f}B")

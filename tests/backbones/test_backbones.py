@@ -71,6 +71,7 @@ PLANS = {
 }
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize(("name", "output_stride"), PLANS)
 def test_rates_take_the_place_of_strides_as_in_deeplab(name, output_stride):
     model = keras.Model(*_last(name, output_stride))
@@ -110,6 +111,7 @@ def test_features_are_centred_on_their_pixel_or_on_their_window(
         assert pixels[0] + pixels[-1] == 2 * (128 + (output_stride // 2 if centred else 0))
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_centred_features_have_the_shapes_of_the_others(name):
     image = keras.Input((None, None, 3))
@@ -149,6 +151,7 @@ def test_aspp_follows_the_definition(output_stride, rates):
     np.testing.assert_allclose(model(feature[None])[0] / scale, expected / scale, atol=1e-5)
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize(
     ("name", "feature", "stride", "channels"),
     [  # the paper's Tables 2-4, and DeepLab's feature_extractor.py
@@ -184,6 +187,7 @@ def shapes(name):
     return {feature: tuple(shape) for feature, shape in found.items()}
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize(
     ("name", "millions", "head"),
     [  # of the ImageNet classifier; what is left out of it here
@@ -243,6 +247,7 @@ def test_mobilenet_v2_is_that_of_keras_applications():
         np.testing.assert_allclose(ours[name] / scale, expected / scale, atol=1e-5)
 
 
+@pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize(
     ("name", "values"),
     [  # what 0, 127 and 255 become in the publications
