@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_dup.export import _agreement
+from keras_dup.export import _agreement, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
 
@@ -122,14 +122,12 @@ def interpreter() -> Any:
 
 def _convert(network, quantize, input_size, calibration):
     spec = tf.TensorSpec((1, *(input_size or (None, None)), 3), tf.float32, "image")
+
+    def answer(image):
+        return {network.output_names[0]: network(image, training=False)}
+
     with tempfile.TemporaryDirectory() as folder:
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint(
-            "serving_default",
-            lambda image: {network.output_names[0]: network(image, training=False)},
-            input_signature=[spec],
-        )
-        archive.write_out(folder, verbose=False)
+        _signatures.write(network, folder, {"serving_default": (answer, spec)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if quantize:

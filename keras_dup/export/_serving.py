@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_dup.export import _agreement, _encoded
+from keras_dup.export import _agreement, _encoded, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
 
@@ -187,14 +187,12 @@ def _write(network, folder, class_names, probabilities, max_pixels):
         )
         return {"label_map_bytes": found, "error": errors}
 
-    archive = keras.export.ExportArchive()
-    for name, function, spec in (
-        ("serving_default", serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
-        ("serve_uint8", serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),
-        ("serve_encoded", serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
-    ):
-        archive.add_endpoint(name, function, input_signature=[spec])
-    archive.write_out(str(folder), verbose=False)
+    functions = {
+        "serving_default": (serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
+        "serve_uint8": (serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),
+        "serve_encoded": (serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
+    }
+    _signatures.write(network, str(folder), functions)
     if class_names is not None:
         text = "\n".join(class_names) + "\n"
         (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
