@@ -87,9 +87,11 @@ def _mixed(image, label_map, opacity, class_names, class_colours):
         if name.casefold() in _BACKGROUNDS:
             shares[k] = 0
     for rows in _bands(*label_map.shape):
-        share = shares[label_map[rows]]
-        band = image[rows] * (1 - share) + table[label_map[rows]] * share
-        yield rows, band.astype(np.uint8)
+        yield rows, _blended(image[rows], table[label_map[rows]], shares[label_map[rows]])
+
+
+def _blended(image, colours, share):
+    return (image * (1 - share) + colours * share).astype(np.uint8)
 
 
 def _bands(height, width):
