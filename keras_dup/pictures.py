@@ -29,7 +29,7 @@ _BAND_PIXELS = 2**16
 _BACKGROUNDS = {"background", "_background_", "bg", "void", "unlabelled", "unlabeled", "0"}
 
 
-def colours(label_map: np.ndarray) -> np.ndarray:
+def coloured(label_map: np.ndarray) -> np.ndarray:
     """(H, W) class ids -> (H, W, 3) uint8, VOC's palette."""
     return palette()[label_map]
 
@@ -39,7 +39,7 @@ def overlay(
     label_map: np.ndarray,
     class_names: Sequence[str],
     opacity: float = OPACITY,
-    class_colours: np.ndarray | None = None,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """The image with the colours of its classes over it, and a legend of those that occur.
 
@@ -49,16 +49,16 @@ def overlay(
         class_names: one string per class. A class that is called background (or void, unlabelled,
             or 0, where names are ids) stays clear.
         opacity: 0..1, of the colours.
-        class_colours: (K, 3) 0..255; VOC's, `keras_dup.data.palette()`, by default.
+        colours: (K, 3) 0..255; VOC's, `keras_dup.data.palette()`, by default.
 
     Returns: a Pillow image of the width of `image`, at least 120.
     """
     height, width = label_map.shape
     parts = _bands(height, width)
     present = sorted(set().union(*(np.unique(label_map[rows]).tolist() for rows in parts)))
-    key = legend(class_names, max(width, 120), present, class_colours)
+    key = legend(class_names, max(width, 120), present, colours)
     whole = Image.new("RGB", (key.width, height + key.height), "white")
-    for rows, band in _mixed(image, label_map, opacity, class_names, class_colours):
+    for rows, band in _mixed(image, label_map, opacity, class_names, colours):
         whole.paste(Image.fromarray(band), (0, rows.start))
     whole.paste(key, (0, height))
     return whole
@@ -69,20 +69,20 @@ def mixed(
     label_map: np.ndarray,
     opacity: float = OPACITY,
     class_names: Sequence[str] = ("background",),
-    class_colours: np.ndarray | None = None,
+    colours: np.ndarray | None = None,
 ) -> np.ndarray:
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
     whole = np.empty((*label_map.shape, 3), np.uint8)
-    for rows, band in _mixed(image, label_map, opacity, class_names, class_colours):
+    for rows, band in _mixed(image, label_map, opacity, class_names, colours):
         whole[rows] = band
     return whole
 
 
-def _mixed(image, label_map, opacity, class_names, class_colours):
+def _mixed(image, label_map, opacity, class_names, colours):
     """Yields (rows, their pixels)."""
     table, shares = palette(), np.full((256, 1), opacity)
-    if class_colours is not None:
-        table[: len(class_colours)] = class_colours
+    if colours is not None:
+        table[: len(colours)] = colours
     for k, name in enumerate(class_names):
         if name.casefold() in _BACKGROUNDS:
             shares[k] = 0
@@ -152,7 +152,7 @@ def worst(
     for _, i in sorted(scored)[:count]:
         image, truth = dataset.image(i), dataset.label_map(i)
         found = predict(image)
-        rows.append([image, colours(truth), colours(found), difference(truth, found)])
+        rows.append([image, coloured(truth), coloured(found), difference(truth, found)])
     titles = ["image", "truth", "prediction", "wrong"]
     return grid(rows, titles, dataset.class_names)
 
@@ -229,14 +229,14 @@ def legend(
     class_names: Sequence[str],
     width: int,
     ids: Sequence[int] | None = None,
-    class_colours: np.ndarray | None = None,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image.
 
     A name that no font here can draw is written as its id, and a last line says so.
     """
     ids = range(len(class_names)) if ids is None else ids
-    table = palette() if class_colours is None else np.asarray(class_colours)
+    table = palette() if colours is None else np.asarray(colours)
     names = [_written(class_names[k], str(k)) for k in ids]
     places, x, y = [], MARGIN, 0
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))

@@ -21,12 +21,12 @@ def test_an_overlay_keeps_the_background_and_names_the_classes_that_occur():
     label_map[:, 100:] = 2
     drawn = np.asarray(pictures.overlay(image, label_map, ["background", "cat", "dog"]))
     np.testing.assert_array_equal(drawn[:30, :100], image[:, :100])
-    green = pictures.colours(np.array(2))  # VOC's third colour, half of it over the image
+    green = pictures.coloured(np.array(2))  # VOC's third colour, half of it over the image
     assert tuple(green) == (0, 128, 0)
     np.testing.assert_array_equal(drawn[5, 150], [50, 114, 50])
     legend = drawn[30:].reshape(-1, 3)
     assert (legend == green).all(-1).any()
-    assert not (legend == pictures.colours(np.array(1))).all(-1).any()
+    assert not (legend == pictures.coloured(np.array(1))).all(-1).any()
 
 
 def test_class_0_is_coloured_where_it_is_no_background_and_colours_may_be_ones_own():
@@ -53,7 +53,7 @@ def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
         tracemalloc.stop()
     assert peak < 2**23 + label_map.size
     share = np.where(label_map == 0, 0.0, 0.3)[..., None]
-    expected = (image * (1 - share) + pictures.colours(label_map) * share).astype(np.uint8)
+    expected = (image * (1 - share) + pictures.coloured(label_map) * share).astype(np.uint8)
     np.testing.assert_array_equal(np.asarray(drawn)[: size[0], : size[1]], expected)
     np.testing.assert_array_equal(pictures.mixed(image, label_map, 0.3), expected)
     key = pictures.legend(names, drawn.width, range(5))
