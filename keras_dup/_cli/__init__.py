@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import keras_dup
-from keras_dup._cli import evaluate, export, fit, flops, predict, train
+from keras_dup._cli import evaluate, export, fit, flops, inspect, predict, train
 from keras_dup._cli.parser import Parser
 from keras_dup._cli.start import load_keras
 
@@ -49,6 +49,6 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"keras-dup {keras_dup.__version__}")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, train, predict, evaluate, export, flops):
+    for command in (inspect, fit, train, predict, evaluate, export, flops):
         command.add(commands)
     return whole

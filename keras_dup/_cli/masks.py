@@ -53,11 +53,11 @@ def given(arguments: argparse.Namespace) -> dict:
     return options
 
 
-def classes(arguments: argparse.Namespace) -> tuple[int, list[str] | None]:
+def classes(arguments: argparse.Namespace, needed: bool = True) -> tuple[int, list[str] | None]:
     """Returns the number of classes and their names, None if nobody says, for new networks and W.
 
     From --num-classes and --class-names, where given, else from a table of colours or of a data
-    set. Raises ValueError where none says how many.
+    set. Where none says how many: 0, or, if it is `needed`, ValueError.
     """
     from keras_dup._cli import options
     from keras_dup.data import _tables
@@ -66,9 +66,9 @@ def classes(arguments: argparse.Namespace) -> tuple[int, list[str] | None]:
     table = _tables.read_table(said["ids"], said["colours"])
     known = list(table.names) if table else []
     num_classes = arguments.num_classes or len(known)
-    if not num_classes:
+    if not num_classes and needed:
         raise ValueError("--num-classes is missing: how many classes are there, without void?")
-    names = options.class_names(arguments.class_names, num_classes)
+    names = options.class_names(arguments.class_names, num_classes) if num_classes else None
     return num_classes, names or (known if len(known) == num_classes else None)
 
 

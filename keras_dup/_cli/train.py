@@ -115,7 +115,7 @@ def _run(arguments):
     _check_network(recipe)
     if "crop_size" not in fields:
         train_data, _ = training.datasets(recipe, arguments.output)
-        recipe = dataclasses.replace(recipe, crop_size=_crop_size(train_data))
+        recipe = dataclasses.replace(recipe, crop_size=crop_size(train_data))
     training.train_or_exit(recipe, arguments.output)
 
 
@@ -201,7 +201,7 @@ def _there(path):
     return os.path.isfile(path) or os.path.isfile(f"{path}.index")
 
 
-def _crop_size(dataset):
+def crop_size(dataset):
     """(height, width): the median of up to 50 images, at most 513."""
     import numpy as np
 

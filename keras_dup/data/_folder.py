@@ -15,7 +15,7 @@ from keras_dup.data._protocol import LabelMapsOf
 from keras_dup.data._tables import Colours, Ids
 from keras_dup.data._values import MaskValues
 
-__all__ = ["Folder", "LabelMaps", "checked_names"]
+__all__ = ["Folder", "LabelMaps", "checked_names", "size_fault"]
 
 _QUOTED = 20  # messages in one error
 
@@ -95,11 +95,7 @@ class Folder:
         label_map = read_mask(path, self.values)
         size = image_size(self.image_files[i])
         if label_map.shape != size:
-            raise ValueError(
-                f"{path}: mask of {_size(label_map.shape)}, but its image "
-                f"{self.image_files[i]} has {_size(size)} (as its EXIF orientation turns it); "
-                "both must be the same"
-            )
+            raise ValueError(size_fault(path, label_map.shape, self.image_files[i], size))
         return label_map
 
     def label_maps(self) -> LabelMapsOf:
@@ -199,12 +195,17 @@ def checked_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[
     return names
 
 
+def size_fault(mask: os.PathLike, shape: tuple, image: os.PathLike, size: tuple) -> str:
+    """Returns what is wrong with a mask and an image whose (height, width) differ."""
+    there, other = (f"{height} x {width} (height x width)" for height, width in (shape, size))
+    return (
+        f"{mask}: mask of {there}, but its image {image} has {other} (as its EXIF orientation "
+        "turns it); both must be the same"
+    )
+
+
 def _report(faults, pairs):
     lines = faults[:_QUOTED]
     if len(faults) > _QUOTED:
         lines.append(f"and {len(faults) - _QUOTED} more")
     return "\n  ".join([f"{len(faults)} of {pairs} pairs have a fault:", *lines])
-
-
-def _size(shape):
-    return f"{shape[0]} x {shape[1]} (height x width)"

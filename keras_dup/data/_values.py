@@ -11,7 +11,7 @@ import numpy as np
 from keras_dup._label_maps import VOID, IdTable, check_ids
 from keras_dup.data._tables import Colours, Ids, read_table
 
-__all__ = ["MaskValues"]
+__all__ = ["MaskValues", "count_colours"]
 
 _QUOTED = 3  # colours in one message
 
@@ -125,6 +125,12 @@ class _ColourTable:
             f"{name}: {wrong.sum()} of {wrong.size} pixels have a colour that is not in "
             f"{self.source}: {'; '.join(parts)}{more}; {advice}"
         )
+
+
+def count_colours(colours: np.ndarray) -> dict[tuple[int, ...], int]:
+    """Returns {(r, g, b): pixels} of uint8 (H, W, 3)."""
+    unique, counts = np.unique(_codes(colours), return_counts=True)
+    return dict(zip(map(_rgb, unique), counts.tolist(), strict=True))
 
 
 def _codes(colours):

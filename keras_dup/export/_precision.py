@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_dup import _keras_private
-from keras_dup._labelled import copy_labels
 
 __all__ = ["in_float32"]
 
@@ -17,7 +16,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         return model
     copy = keras.models.clone_model(model, clone_function=_copied)
     copy.set_weights(model.get_weights())
-    return copy_labels(copy, model)
+    return copy
 
 
 def _copied(layer: Any) -> Any:

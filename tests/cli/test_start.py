@@ -10,7 +10,7 @@ import pytest
 
 from keras_dup import _cli
 
-COMMANDS = ("fit", "train", "predict", "evaluate", "export", "flops")
+COMMANDS = ("inspect", "fit", "train", "predict", "evaluate", "export", "flops")
 # what takes longer to load than all of the command; what only a command that runs needs
 HEAVY = {"keras", "tensorflow", "jax", "numpy", "scipy", "PIL", "tqdm", "matplotlib", "h5py"}
 _LOADED = """
@@ -41,7 +41,7 @@ def test_help_version_and_mistakes_load_nothing_heavy():
     done = python("-c", _LOADED.format(calls=calls))
     assert done.stderr == ""
     mistaken = python("-c", _LOADED.format(calls=mistakes))
-    for text, status, count in ((done.stdout, "0", 8), (mistaken.stdout, "2", 4)):
+    for text, status, count in ((done.stdout, "0", 9), (mistaken.stdout, "2", 4)):
         lines = text.splitlines()
         assert [line for line in lines if line.startswith("STATUS")] == [f"STATUS {status}"] * count
         assert not HEAVY & set(lines[-1].split())

@@ -27,7 +27,8 @@ def model():
 def served(model, tmp_path_factory):
     before = model.get_weights()
     path = tmp_path_factory.mktemp("served")
-    report = export.saved_model(model, path, verbose=False)  # the model has the names
+    names = models.class_names("voc_animals")
+    report = export.saved_model(model, path, names, verbose=False)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert json.loads((path / "1.report.json").read_text()) == report
@@ -38,7 +39,6 @@ def served(model, tmp_path_factory):
         "background",
         "aeroplane",
     ]
-    assert (path / "1/assets/colours.txt").read_text().split("\n")[1] == "aeroplane 128 0 0"
     return path / "1"
 
 
