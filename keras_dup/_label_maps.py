@@ -13,11 +13,11 @@ __all__ = [
     "IdCounts",
     "IdTable",
     "check_ids",
+    "class_text",
     "confusion",
     "count_ids",
     "doubt",
     "ious",
-    "named",
     "palette",
 ]
 
@@ -144,7 +144,7 @@ class IdCounts:
         absent = self.absent(num_classes)
         if not absent:
             return ""
-        named = [named(k, class_names) for k in absent[:_QUOTED]]
+        named = [class_text(k, class_names) for k in absent[:_QUOTED]]
         more = f" and {len(absent) - _QUOTED} more" if len(absent) > _QUOTED else ""
         classes = f"class {named[0]} occurs" if len(absent) == 1 else None
         classes = classes or f"classes {', '.join(named)}{more} occur"
@@ -232,7 +232,7 @@ def _is_integer(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def named(k: int, class_names: Sequence[str] | None) -> str:
+def class_text(k: int, class_names: Sequence[str] | None) -> str:
     """Returns a class as messages write it: 3 "tree"."""
     name = class_names[k] if class_names else str(k)
     return str(k) if name == str(k) else f'{k} "{name}"'

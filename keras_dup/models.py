@@ -4,11 +4,12 @@ import importlib.resources
 import os
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_dup import _lists, _network, _pretrained, projection
+from keras_dup import _keras_private, _lists, _network, _pretrained, projection
+from keras_dup._labelled import LabelledModel, labelled, names_in_file
 from keras_dup._nearest import hint
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 
@@ -60,6 +61,8 @@ def build(
     coarse_scores: bool | None = None,
     initializer: str | None = None,
     interpolated_scores: bool | None = None,
+    class_names: Sequence[str] | None = None,
+    colours: Sequence[Sequence[int]] | None = None,
 ) -> keras.Model:
     """A segmentation network: image -> probabilities, any height and width.
 
@@ -126,6 +129,10 @@ def build(
             last 1x1. The network then starts as bilinear upsampling of class scores. It needs a
             `LabelProjection`, and a temperature of 1 / ratio suits it; it excludes
             initializer="nearest".
+        class_names: K names, which the model keeps: `class_names(model)`, its `.keras` file and its
+            exports have them.
+        colours: (K, 3), 0..255, to draw the classes with; `model.colours`. With `class_names` only;
+            by default those of `keras_dup.data.palette`.
 
     Returns:
         `keras.Model`: (B, H, W, 3) in 0..255, preprocessing inside -> (B, H, W, K) probabilities,
@@ -163,13 +170,15 @@ def build(
         whole = _pretrained.load_weights(model, network.backbone, weights)
     if network.decoder == "dupsampling" and projection is None and not whole:
         warnings.warn(_RANDOM_W, stacklevel=2)
-    return model
+    if class_names is None:
+        return model
+    return labelled(model, class_names, colours)
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:
     """Loads a trained model: the path of a `.keras` file, or "voc_animals" of the package.
 
-    Returns: `keras.Model`, not compiled.
+    Returns: `keras.Model`, not compiled. `class_names(model)` are its classes.
 
     Raises:
         ValueError: neither a file nor a name (the names are listed), or a file that is damaged or
@@ -177,7 +186,7 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
     """
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][0]) as path:
-            return keras.models.load_model(path, compile=False)
+            return _with_names(keras.models.load_model(path, compile=False), path_or_name)
     if not os.path.isfile(path_or_name):
         known = ", ".join(_MODELS)
         raise ValueError(
@@ -185,7 +194,7 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
             f"{hint(path_or_name, _MODELS)}"
         )
     try:
-        return keras.models.load_model(path_or_name, compile=False)
+        return _with_names(keras.models.load_model(path_or_name, compile=False), path_or_name)
     except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
@@ -194,11 +203,31 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
         ) from error
 
 
-def class_names(path_or_name: str | os.PathLike) -> list[str] | None:
-    """The class names of a model that `load` loads; None where they are not known.
+def _with_names(model, path_or_name):
+    """The model with the names that lie beside its file, if there are none in it."""
+    if isinstance(model, LabelledModel) or not _keras_private.is_functional(model):
+        return model
+    names = _names_beside(path_or_name)
+    if names is None or len(names) != model.output_shape[-1]:  # a classes.txt of something else
+        return model
+    return labelled(model, names)
 
-    A `.keras` file has them in classes.txt beside it, one name per line.
+
+def class_names(model: keras.Model | str | os.PathLike) -> list[str] | None:
+    """The names of the classes of a model; None where they are not known.
+
+    They are part of the model and of its `.keras` file where `keras_dup.training` or
+    `build(class_names=...)` made it. A file without them may have classes.txt beside it, one name
+    per line.
+
+    Args: model, or what `load` takes.
     """
+    if isinstance(model, keras.Model):
+        return list(getattr(model, "class_names", ())) or None
+    return names_in_file(model) or _names_beside(model)
+
+
+def _names_beside(path_or_name):
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][1]) as path:
             return _lists.read_lines(path)

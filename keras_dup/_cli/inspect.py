@@ -142,10 +142,10 @@ def _counts(counts, num_classes, class_names):
 
 
 def _absent(counts, num_classes, class_names):
-    from keras_dup._label_maps import named
+    from keras_dup._label_maps import class_text
 
     return [
-        f"class {named(k, class_names)} occurs in no mask"
+        f"class {class_text(k, class_names)} occurs in no mask"
         for k in range(num_classes)
         if not counts.pixels[k]
     ]

@@ -143,13 +143,14 @@ def predictor(arguments):
 def model(arguments):
     """The model of the command line, and the names of its classes."""
     from keras_dup import models
+    from keras_dup._labelled import labelled
 
     network = models.load(arguments.model)
     num_classes = network.output_shape[-1]
-    names = class_names(arguments.class_names, num_classes) or models.class_names(arguments.model)
-    if names is None or len(names) != num_classes:  # a classes.txt of something else
-        names = [str(k) for k in range(num_classes)]
-    return network, names
+    given = class_names(arguments.class_names, num_classes)
+    if given:
+        network = labelled(network, given, getattr(network, "colours", None))
+    return network, models.class_names(network) or [str(k) for k in range(num_classes)]
 
 
 def class_names(path, num_classes):

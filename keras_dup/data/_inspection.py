@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -69,7 +70,7 @@ def inspect(
     inspection = Inspection()
     files = [(found.images[name], found.masks[name]) for name in names]
     with ThreadPoolExecutor() as pool:
-        looked = pool.map(lambda pair: _Look(*pair, values), files)
+        looked = pool.map(lambda pair: _Look(pair[0], pair[1], values), files)
         bar = tqdm(looked, "reading", len(files), unit=" pairs", disable=not verbose)
         for name, pair, look in zip(names, files, bar, strict=True):
             for counter, path in zip(inspection.endings, pair, strict=True):
@@ -87,8 +88,11 @@ def inspect(
 class _Look:
     """One pair: its faults, the size of its image, {value: pixels} and {class id: pixels}."""
 
-    def __init__(self, image, mask, meaning):
-        self.faults, self.size, self.values, self.classes = [], None, {}, {}
+    def __init__(self, image: Path, mask: Path, meaning: MaskValues | None):
+        self.faults: list[str] = []
+        self.size: tuple[int, int] | None = None
+        self.values: dict = {}
+        self.classes: dict = {}
         self._attempt(check_image, image)
         if not self.faults:
             self.size = image_size(image)

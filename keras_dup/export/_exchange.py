@@ -1,6 +1,7 @@
 """ONNX files."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dup._labelled import LabelledModel
 from keras_dup.export import _agreement
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
@@ -32,7 +34,8 @@ def onnx(
     Output: label_map (B, H, W) uint8 (int32 over 256 classes), or probabilities (B, H, W, K).
     The values of the image are not checked: what comes out for NaN or infinity means nothing.
 
-    A model in mixed precision is exported, and compared, in float32.
+    A model in mixed precision is exported, and compared, in float32. Names and colours of the
+    classes are metadata of the file, as JSON: `class_names`, `colours`.
 
     Args:
         model: a model from `keras_dup.models.build`. It is not changed.
@@ -61,6 +64,10 @@ def onnx(
 
     spec = tf.TensorSpec((None, None, None, 3), tf.float32, "image")
     graph, _ = tf2onnx.convert.from_function(tf.function(serve), [spec], opset=_OPSET)
+    if isinstance(model, LabelledModel):
+        for key in ("class_names", "colours"):
+            text = json.dumps(getattr(model, key), ensure_ascii=False)
+            graph.metadata_props.add(key=key, value=text)
     content = graph.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_dup import _keras_private
+from keras_dup._labelled import copy_labels
 from keras_dup.export._label_maps import LabelMap, PackedLabels, Unpack
 from keras_dup.layers import AdaptiveTemperatureSoftmax, BilinearUpsampling, Crop, DUpsampling
 
@@ -67,6 +68,10 @@ def fold(
             raise ValueError(f"fold: {name}={value!r}; it must be one of {known}")
     if not _keras_private.is_functional(model) or len(model.outputs) != 1:
         raise ValueError(f"fold: {model.name} must be a functional Keras model with one output")
+    return copy_labels(_folded(model, output, dtype, jit_compile), model)
+
+
+def _folded(model, output, dtype, jit_compile):
     softmax, upsampling = _head(model)
     if output == "probabilities":
         if not (upsampling and isinstance(softmax, AdaptiveTemperatureSoftmax)):

@@ -1,8 +1,10 @@
 """LiteRT (TFLite) files for phones: built-in operations, in float32, float16 or 8-bit integers."""
 
+import io
 import os
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dup._labelled import label_files
 from keras_dup.export import _agreement, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
@@ -43,7 +46,8 @@ def litert(
     The values of the image are not checked: what comes out for NaN or infinity means nothing.
 
     The file is compared with the model before it is written. A model in mixed precision is
-    exported, and compared, in float32.
+    exported, and compared, in float32. Names and colours of the classes are in the file as well,
+    classes.txt and colours.txt in a ZIP archive at its end: `unzip -p FILE classes.txt`.
 
     Args:
         model: a model from `keras_dup.models.build`. It is not changed.
@@ -82,6 +86,7 @@ def litert(
     if calibration is not None:
         ranges = [fit(image, input_size) for image in _agreement.as_pixels(calibration)]
     content = _convert(fold(model, output), quantize, input_size, ranges)
+    content = _with_files(content, label_files(model))
     runner = reader(model_content=content)
     name = f"litert_{quantize}" if quantize else "litert"
     least, most = _BOUNDS[quantize]
@@ -140,6 +145,17 @@ def _convert(network, quantize, input_size, calibration):
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
         return converter.convert()
+
+
+def _with_files(content, files):
+    """The bytes of a model with files in a ZIP archive at their end, where TFLite's tools look."""
+    if not files:
+        return content
+    stream = io.BytesIO(content)
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)  # without the time: equal bytes again
+    return stream.getvalue()
 
 
 def _full_range(image):

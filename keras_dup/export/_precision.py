@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_dup import _keras_private
+from keras_dup._labelled import copy_labels
 
 __all__ = ["in_float32"]
 
@@ -16,7 +17,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         return model
     copy = keras.models.clone_model(model, clone_function=_copied)
     copy.set_weights(model.get_weights())
-    return copy
+    return copy_labels(copy, model)
 
 
 def _copied(layer: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_dup._labelled import label_files, labelled
 from keras_dup.export import _agreement, _encoded, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
@@ -62,7 +63,8 @@ def saved_model(
     Args:
         model: a model from `keras_dup.models.build` with at most 256 classes. It is not changed.
         path: the folder of the model.
-        class_names: K strings, stored as the asset `classes.txt`.
+        class_names: K strings; None takes those of the model. They are stored as the asset
+            `classes.txt`, and with their colours as `colours.txt`.
         probabilities: the first two signatures also return `probabilities`, (B, H, W, K) float32.
         images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones.
         version: a positive integer; None takes the next one.
@@ -89,6 +91,8 @@ def saved_model(
     if (path / str(version)).exists():
         raise FileExistsError(f"{path / str(version)} exists; give another version")
     model = in_float32(model)
+    if class_names is not None:
+        model = labelled(model, class_names, getattr(model, "colours", None))
     images = [*_agreement.as_pixels(images or ()), *_agreement.reference_images(model)]
     least, most = _BOUNDS[dtype]
     least = least if min_agreement is None else min_agreement
@@ -96,7 +100,7 @@ def saved_model(
     with tempfile.TemporaryDirectory(prefix="part-", dir=path) as part:
         folder = pathlib.Path(part) / "model"
         network = fold(model, "probabilities" if probabilities else "label_map", dtype)
-        _write(network, folder, class_names, probabilities, max_pixels)
+        _write(network, folder, probabilities, max_pixels)
         signatures = tf.saved_model.load(str(folder)).signatures
         runs = _runs(signatures)
         report = _agreement.compare("saved_model", model, runs, images, least, most)
@@ -159,7 +163,7 @@ def _next_version(path):
     return 1 + max((int(f.name) for f in path.iterdir() if f.name.isdigit()), default=0)
 
 
-def _write(network, folder, class_names, probabilities, max_pixels):
+def _write(network, folder, probabilities, max_pixels):
     def serve(image):
         shape = tf.shape(image)
         with tf.control_dependencies(_checks(image)):
@@ -193,9 +197,8 @@ def _write(network, folder, class_names, probabilities, max_pixels):
         "serve_encoded": (serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
     }
     _signatures.write(network, str(folder), functions)
-    if class_names is not None:
-        text = "\n".join(class_names) + "\n"
-        (folder / "assets" / "classes.txt").write_text(text, encoding="utf-8")
+    for name, text in label_files(network).items():
+        (folder / "assets" / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _checks(image):

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_dup import evaluation, flops, pictures
+from keras_dup._labelled import labelled
 from keras_dup._lists import write_lines
 from keras_dup._whole import write_json, write_picture, writing
 from keras_dup.training import _callbacks, _distribution, _folder
@@ -70,7 +71,8 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
         keras.utils.set_random_seed(recipe.seed)
         keras.config.set_dtype_policy(recipe.dtype_policy)
         fitted = run_projection(recipe, train_data, output, contents["train"])
-        predicting = build_network(recipe, fitted)
+        colours = getattr(train_data, "palette", None)
+        predicting = labelled(build_network(recipe, fitted), train_data.class_names, colours)
         with strategy.scope():
             training = training_copy(predicting, recipe, strategy.num_replicas_in_sync)
         run = _Run(recipe, output, strategy, predicting, training, train_data, val_data)

@@ -33,6 +33,11 @@ def test_a_run_leaves_report_logs_and_pictures(finished):
     output, report = finished
     assert json.loads((output / "report.json").read_text()) == report
     assert 0 <= report["miou"] <= 1 and set(report["iou"]) == set(data.Shapes(1).class_names)
+    for name in ("model.keras", "best.keras"):  # wherever they are moved to
+        assert models.class_names(models.load(output / name)) == list(data.Shapes(1).class_names)
+        (output / "classes.txt").rename(output / "moved.txt")
+        assert models.class_names(output / name) == list(data.Shapes(1).class_names)
+        (output / "moved.txt").rename(output / "classes.txt")
     rows = _log.read_log(output / "log.csv", last_step=4)
     assert [row["step"] for row in rows] == ["2", "4"]
     for name in ("loss", "val_miou", "temperature", "learning_rate", "peak_memory_mib"):
