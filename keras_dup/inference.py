@@ -171,9 +171,9 @@ def files_of(paths: Iterable[str | os.PathLike], recursive: bool = False) -> lis
             matching = sorted(glob.glob(text, recursive=True))
             if not matching:
                 raise FileNotFoundError(f"{text}: no file matches")
-            files += _listing.image_files(matching)
+            files += _listing.image_files(matching, recursive)
         else:
-            files += _listing.image_files([text])
+            files += _listing.image_files([text], recursive)
     return files
 
 

@@ -34,6 +34,7 @@ def _check(arguments):
     if arguments.data_set is None and None in (arguments.images, arguments.masks):
         raise ValueError("evaluate: --images and --masks, or --data-set")
     options.check_inference(arguments)
+    options.check_model(arguments.model)
 
 
 def _run(arguments):

@@ -1,6 +1,7 @@
 """What several commands take: a model, how it predicts, labelled data, names of classes."""
 
 import functools
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ __all__ = [
     "add_labelled",
     "add_limits",
     "check_inference",
+    "check_model",
     "class_names",
     "examples",
     "files_read",
@@ -126,6 +128,12 @@ def check_inference(arguments):
             raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
     if arguments.window < 0:
         raise ValueError(f"--window {arguments.window}: a side in pixels, or 0")
+
+
+def check_model(path_or_name):
+    """Raises ValueError for a path where no file is; names are known once Keras is loaded."""
+    if str(path_or_name).endswith(".keras") and not os.path.isfile(path_or_name):
+        raise ValueError(f"{path_or_name}: no such file")
 
 
 def predictor(arguments):

@@ -7,13 +7,10 @@ output or a file that the command reads, and none lands where the next run would
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["MARK", "is_result", "plan", "plan_results"]
-
-MARK = ("Software", "keras-dup predict")
-"""The text in a PNG that says that `predict` wrote it."""
+__all__ = ["plan", "plan_results"]
 
 
 def plan(
@@ -60,20 +57,33 @@ def plan(
 
 
 def plan_results(
-    files: Sequence[Path], folder: str | os.PathLike, endings: Sequence[str], reads: Iterable = ()
+    files: Sequence[Path],
+    folder: str | os.PathLike,
+    endings: Callable[[Path], Sequence[str]],
+    reads: Iterable = (),
+    subfolders: Mapping[Path, Path] | None = None,
 ) -> list[tuple[Path, list[Path]]]:
     """Returns [(file, its outputs in `folder`)], one output per ending, all of them distinct.
 
     An output is named after its file: "a" for x/a.jpg, where needed "a.jpg", "x_a.jpg", and so on;
     files that clash go on together, so the names do not depend on the order. A file that is given
     twice counts once. Raises ValueError as `plan` does.
+
+    Args:
+        files: what outputs are made of.
+        folder: of the outputs.
+        endings: function of a file that returns what the names of its outputs end in.
+        reads: other files that the command reads.
+        subfolders: {file: folder inside `folder` that its outputs belong in}.
     """
     files = list({_place(file): file for file in files}.values())
     names = _names(files)
+    places = {file: (subfolders or {}).get(file, Path()) for file in files}
     levels = dict.fromkeys(files, 0)
 
     def outputs(file):
-        return [names[file][levels[file]] + ending for ending in endings]
+        name = names[file][levels[file]]
+        return [str(places[file] / f"{name}{ending}") for ending in endings(file)]
 
     while True:
         counts = Counter(_key(output) for file in files for output in outputs(file))
@@ -87,19 +97,6 @@ def plan_results(
     planned = [(file, [Path(folder) / output for output in outputs(file)]) for file in files]
     plan([path for _, paths in planned for path in paths], [*files, *reads])
     return planned
-
-
-def is_result(path: str | os.PathLike) -> bool:
-    """Whether `predict` wrote this file."""
-    from PIL import Image
-
-    if Path(path).suffix.lower() != ".png":
-        return False
-    try:
-        with open(path, "rb") as stream, Image.open(stream) as image:
-            return image.info.get(MARK[0]) == MARK[1]
-    except Exception:  # the reader says what is wrong with it
-        return False
 
 
 def _names(files):

@@ -142,7 +142,7 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
 
 def test_images_of_one_name_do_not_overwrite_each_other():
     files = [Path(name) for name in ("a/x.jpg", "a/x.png", "b/x.png", "b/y.png")]
-    planned = outputs.plan_results(files, "out", [".png"])
+    planned = outputs.plan_results(files, "out", lambda file: [".png"])
     names = [path.name for _, (path,) in planned]
     assert names == ["x.jpg.png", "a_x.png.png", "b_x.png.png", "y.png"]
 

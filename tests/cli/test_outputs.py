@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pathlib
 import unicodedata
 
 import numpy as np
@@ -10,16 +11,26 @@ from PIL import Image
 
 from keras_dup import _cli, data
 from keras_dup._cli import options, outputs
+from keras_dup.export import _folding
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """A folder photos/ with a.png and b.jpg, and a "network" of one class that needs no file."""
+    """A folder photos/ with a.png and b.jpg, and a network of two classes that needs no file."""
     monkeypatch.chdir(tmp_path)
-    network = (lambda image: np.zeros(image.shape[:2], np.uint8)), ["background", "thing"]
-    monkeypatch.setattr(options, "predictor", lambda arguments: network)
+    monkeypatch.setattr(options, "model", lambda arguments: (Constant(), ["background", "thing"]))
+    monkeypatch.setattr(_folding, "fold", lambda network, output: network)
     save("photos/a.png"), save("photos/b.jpg")
     return tmp_path
+
+
+class Constant:
+    """What `predict` needs of a network: all is class 0."""
+
+    output_shape = (None, None, None, 2)
+
+    def predict_on_batch(self, images):
+        return np.tile(np.float32([0.75, 0.25]), (*images.shape[:3], 1))
 
 
 def save(path, shade=90):
@@ -86,7 +97,7 @@ def test_an_argument_given_twice_counts_once(photos):
 
 def test_forms_of_unicode_and_of_case_do_not_clash():
     names = ["é.jpg", "e\u0301.png", "É.bmp", "straße.jpg", "STRASSE.png"]
-    planned = outputs.plan_results([data._listing.Path(name) for name in names], "out", [".png"])
+    planned = outputs.plan_results(list(map(pathlib.Path, names)), "out", lambda file: [".png"])
     keys = {outputs._key(path) for _, paths in planned for path in paths}
     assert len(planned) == len(keys) == 5
 
@@ -113,13 +124,99 @@ def test_files_that_are_no_results_are_not_replaced(photos):
     assert contents() == before
 
 
-def test_what_is_done_is_left_out_by_option(photos, capsys):
+def test_the_same_command_goes_on_where_it_stopped(photos, capsys):
     predict("photos")
     os.remove("out/b_overlay.png")
-    before = os.stat("out/a.png").st_mtime_ns
-    predict("photos", options=["--skip-done"])
-    assert "1 of 2 images are done" in capsys.readouterr().out
-    assert os.stat("out/a.png").st_mtime_ns == before and len(contents("out")) == 4
+    before = contents("out")
+    save("photos/c.png")
+    predict("photos")
+    assert "1 of 3 are done with this model and these options: kept" in capsys.readouterr().out
+    assert contents("out").items() > before.items() and len(contents("out")) == 6
+    save("photos/c.png", shade=91)  # an image that is replaced
+    times = {name: os.stat(f"out/{name}").st_mtime_ns for name in contents("out")}
+    predict("photos")
+    assert "2 of 3 are done" in capsys.readouterr().out
+    written = {name for name in times if os.stat(f"out/{name}").st_mtime_ns != times[name]}
+    assert written == {"c.png", "c_overlay.png"}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [(["--flip"], "flip"), (["--window", "9"], "window"), (["--class-names", "n.txt"], "classes")],
+)
+def test_results_of_other_options_do_not_mix(photos, other, named):
+    pathlib.Path("n.txt").write_text("sky\nroad\n")
+    predict("photos/b.jpg")
+    before = contents("out")
+    with pytest.raises(SystemExit, match=rf"out.b\.png was made with other {named}; .*--overwrite"):
+        predict("photos", options=other)
+    assert contents("out") == before
+    predict("photos", options=[*other, "--overwrite"])
+    predict("photos", options=other)
+
+
+def test_results_of_another_model_do_not_mix(photos):
+    for content in (b"one", b"two"):
+        pathlib.Path("m.keras").write_bytes(content)
+        command = ["predict", "m.keras", "photos", "-o", "out"]
+        if content == b"one":
+            _cli.main(command)
+    with pytest.raises(SystemExit, match=r"a\.png was made with other model"):
+        _cli.main(command)
+
+
+def test_subfolders_are_mirrored(photos):
+    save("photos/x/a.png"), save("photos/x/y/a.jpg"), save("photos/x/y/a.png")
+    predict("photos", options=["--recursive"])
+    names = ["a", "b", "x/a", "x/y/a.jpg", "x/y/a.png"]
+    expected = sorted(f"{name}{end}" for name in names for end in (".png", "_overlay.png"))
+    assert sorted(contents("out")) == expected
+    before = contents()
+    predict("photos", output="photos/x/out", options=["--recursive"])  # inside what is read
+    predict("photos", output="photos/x/out", options=["--recursive"])
+    assert sorted(contents("photos/x/out")) == expected
+    assert all(contents()[name] == content for name, content in before.items())
+
+
+def test_patterns_are_images_where_the_shell_leaves_them(photos):
+    predict("photos/?.jpg")
+    assert sorted(contents("out")) == ["b.png", "b_overlay.png"]
+    with pytest.raises(SystemExit, match=r"photos/\*\.tif: no file matches"):
+        predict("photos/*.tif")
+
+
+def test_probabilities_confidence_and_shares_are_written_on_demand(photos, capsys):
+    options = ["--probabilities", "--confidence", "--shares"]
+    predict("photos", options=options[:1])
+    predict("photos", options=options)
+    assert "are done" not in capsys.readouterr().out  # a result was missing of each
+    assert len(contents("out")) == 9
+    with np.load("out/a_probabilities.npz") as arrays:
+        assert arrays["probabilities"].dtype == np.float16
+        np.testing.assert_array_equal(arrays["probabilities"][2, 3], np.float16([0.75, 0.25]))
+        assert list(arrays["class_names"]) == ["background", "thing"]
+    assert (np.asarray(Image.open("out/b_confidence.png")) == round(255 * 0.75)).all()
+    rows = pathlib.Path("out/shares.csv").read_text().splitlines()
+    expected = [
+        "image,background,thing",
+        *(f"photos/{x},1.000000,0.000000" for x in ("a.png", "b.jpg")),
+    ]
+    assert rows == expected
+    predict("photos", options=options)
+    assert "2 of 2 are done" in capsys.readouterr().out
+    assert pathlib.Path("out/shares.csv").read_text().splitlines() == expected
+    pathlib.Path("out/shares.csv").write_text("image,price\n")
+    with pytest.raises(SystemExit, match=r"shares\.csv is there and is no table of predict"):
+        predict("photos", options=options)
+
+
+def test_colours_of_ones_own_are_in_label_maps_and_overlays(photos):
+    pathlib.Path("colours.txt").write_text("thing 0 0 200\nbackground 9 9 9\n")
+    predict("photos/b.jpg", options=["--colours", "colours.txt"])
+    assert Image.open("out/b.png").getpalette()[:6] == [9, 9, 9, 0, 0, 200]
+    pathlib.Path("colours.txt").write_text("thing 0 0 200\n")
+    with pytest.raises(SystemExit, match=r"1 classes, the model has 2: background, thing"):
+        predict("photos/b.jpg", output="o", options=["--colours", "colours.txt"])
 
 
 def test_a_name_too_long_for_its_result_is_that_files_error(photos, capsys):
