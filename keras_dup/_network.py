@@ -7,6 +7,7 @@ import keras
 from keras_dup import _backbones, _decoders
 from keras_dup._backbones import keras_model
 from keras_dup._nearest import hint
+from keras_dup._trained import OF_ENCODER
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling, EdgePadding
 from keras_dup.presets import (
     _BACKBONES,
@@ -38,8 +39,13 @@ _DEFAULTS = {
 _KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
 
 
-def resolve(preset, preprocessing, **arguments):
-    """Every argument of a network: as given, else the preset's, the backbone's or the default.
+def resolve(preset, preprocessing, trained, **arguments):
+    """Every argument of a network: as given, else the preset's, the trained model's, the backbone's
+    or the default.
+
+    Args:
+        trained: the arguments of a trained model, {} without one.
+        arguments: those of `build`.
 
     Returns: a namespace of `arguments`, with `backbone` a name or a `keras.Model`.
 
@@ -51,11 +57,14 @@ def resolve(preset, preprocessing, **arguments):
         raise ValueError(f"build: preset={preset!r}; it must be one of {known}")
     given = {key: value for key, value in arguments.items() if value is not None}
     row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
-    backbone = given.get("backbone", row.get("backbone", _DEFAULTS["backbone"]))
+    trained = {key: value for key, value in trained.items() if value is not None}
+    if {**trained, **row, **given}.get("decoder") != trained.get("decoder"):
+        trained = {key: trained[key] for key in OF_ENCODER if key in trained}
+    backbone = {**_DEFAULTS, **trained, **row, **given}["backbone"]
     if backbone != row.get("backbone", backbone):
         row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
     known = _KERAS_MODEL if isinstance(backbone, keras.Model) else _BACKBONES.get(backbone, {})
-    network = {**_DEFAULTS, **known, **row, **given, "backbone": backbone}
+    network = {**_DEFAULTS, **known, **trained, **row, **given, "backbone": backbone}
     network = types.SimpleNamespace(**network)
     _check(network, preprocessing)
     return network
@@ -96,9 +105,12 @@ def _check(network, preprocessing):
         raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
 
 
-def assemble(network, preprocessing, fitted, channels, temperature):
-    """The model of a network, with the first weights of its decoder."""
-    start, channels = _start(network, fitted), _channels(network, channels, fitted)
+def assemble(network, preprocessing, fitted, channels, temperature, starts):
+    """The model of a network; `starts` sets the first weights of its decoder."""
+    start, channels = (
+        _start(network, fitted) if starts else None,
+        _channels(network, channels, fitted),
+    )
     image, features, strides = _encode(network, preprocessing)
     fusion = _fusion(network)
     x = _decoders.aspp(features["last"], network.output_stride)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_dup import _deeplab
+from keras_dup._trained import copy_weights
 
 __all__ = ["IMAGENET", "load_imagenet", "load_weights"]
 
@@ -16,17 +17,28 @@ IMAGENET = (*SHIPPED, *_deeplab.IMAGENET, "mobilenet_v2")
 
 
 def load_weights(
-    model: keras.Model, backbone: str | keras.Model, weights: str | os.PathLike
+    model: keras.Model,
+    backbone: str | keras.Model,
+    weights: str | os.PathLike | keras.Model,
+    keep_w: bool = False,
 ) -> bool:
     """Sets the variables of `model` from `weights`; the kinds are listed at `models.build`.
 
-    Returns: True where every variable of the model was set, so that W was among them.
+    Args:
+        model: of `models.build`.
+        backbone: its backbone.
+        weights: a trained model, "imagenet", or a file that is no `.keras`.
+        keep_w: W, which was given, stays as it is if a trained model has another.
+
+    Returns: True where W was among the variables that were set.
 
     Raises:
         ValueError: no weights of that name or kind for this backbone, or they do not fit the model
             (what is left over on either side is listed).
         OSError: a file is missing, or a download failed.
     """
+    if isinstance(weights, keras.Model):
+        return copy_weights(model, weights, keep_w)
     weights = str(weights)
     if weights == "imagenet" and isinstance(backbone, keras.Model):
         raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
@@ -35,15 +47,12 @@ def load_weights(
         return False
     if weights.endswith(".h5"):
         return _load_h5(model, backbone, weights)
-    if weights.endswith(".keras"):
-        _load_keras(model, weights)
-        return True
     if pathlib.Path(f"{weights}.index").exists():
         _deeplab.load_checkpoint(model, backbone, weights)
         return False
     raise ValueError(
-        f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, or the '
-        "prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
+        f'build: weights={weights!r}; expected is "imagenet", a .h5, a .keras, a model of the '
+        "package, or the prefix of a DeepLab checkpoint (model.ckpt, beside it model.ckpt.index)"
     )
 
 
@@ -117,19 +126,3 @@ def _load_h5(model, backbone, path):
             f"with the same arguments ({error})"
         ) from error
     return True
-
-
-def _load_keras(model, path):
-    if not pathlib.Path(path).exists():
-        raise FileNotFoundError(f"build: weights={path!r}: there is no such file")
-    saved = {v.path: v for v in keras.models.load_model(path, compile=False).variables}
-    variables = {v.path: v for v in model.variables}
-    shapes = [{name: tuple(v.shape) for name, v in side.items()} for side in (variables, saved)]
-    left = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
-    if left:
-        raise ValueError(
-            f"{path} does not fit the model; variables on one side only or of another shape: "
-            f"{', '.join(dict.fromkeys(left))}"
-        )
-    for name, variable in variables.items():
-        variable.assign(saved[name])

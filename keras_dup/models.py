@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_dup import _keras_private, _lists, _network, _pretrained, projection
+from keras_dup import _keras_private, _lists, _network, _pretrained, _trained, projection
 from keras_dup._labelled import LabelledModel, labelled, names_in_file
 from keras_dup._nearest import hint
 from keras_dup.projection import LabelAutoencoder, LabelProjection
@@ -37,6 +37,10 @@ _RANDOM_W = (
     '`model.get_layer("dupsampling").set_projection(...)` before training. projection="random" '
     "asks for a random W without this warning."
 )
+_OTHER_W = (
+    "of another ratio, class count or number of channels than this network's; give a projection "
+    "fitted to your label maps (`keras_dup.projection.fit`)"
+)
 
 
 def build(
@@ -47,7 +51,7 @@ def build(
     channels: int | None = None,
     projection: LabelProjection | LabelAutoencoder | str | os.PathLike | None = None,
     decoder: str | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike | keras.Model | None = None,
     preset: str | None = None,
     preprocessing: Callable | None = None,
     temperature: float = 1.0,
@@ -66,8 +70,8 @@ def build(
 ) -> keras.Model:
     """A segmentation network: image -> probabilities, any height and width.
 
-    An argument that is None comes from the preset, else from the backbone, else it
-    has the default named here.
+    An argument that is None comes from the preset, else from the trained model in `weights`, else
+    from the backbone, else it has the default named here.
 
     Three strides decide the shape of a decoder. The encoder ends at `output_stride`, low-level
     features meet its last feature at `fusion_stride`, and DUpsampling makes windows of `ratio` x
@@ -89,15 +93,18 @@ def build(
             `keras.Model`).
         projection: a `LabelProjection`; a `LabelAutoencoder`, whose decoder then is the upsampling;
             the path of a saved one; or the name of one in the package ("voc2012_r16_c64"). "random"
-            draws W at random, and so does None, with a warning unless `weights` fills W: training
+            draws W at random, and so does None, with a warning unless `weights` brings W: training
             does not change W, and a network with a random W stays poor. Give a fitted projection
             before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
-        weights: None; "imagenet", for the backbone (in the package or downloaded); the
-            path of a `.weights.h5` or a `.keras` of the whole model; for "mobilenet_v2" the path of
-            a `.h5` of `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a
-            DeepLab TensorFlow checkpoint (`model.ckpt`).
+        weights: None; "imagenet", for the backbone (in the package or downloaded); a trained model
+            (`keras.Model`, the path of a `.keras`, or "voc_animals" of the package), whose
+            architecture is the default of the arguments above and whose weights are taken where
+            they fit by name and shape; a line says which layers are new. The path of a
+            `.weights.h5` of the same network; for "mobilenet_v2" the path of a `.h5` of
+            `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a DeepLab
+            TensorFlow checkpoint (`model.ckpt`).
         preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
         preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what
             the model expects. None passes the image as it is.
@@ -143,12 +150,17 @@ def build(
         ValueError: an unknown name (the known ones are listed); strides in the wrong order; a
             `keras.Model` whose features do not fit (the error says which and why);
             a projection of another ratio, class count or number of channels than the model's; none
-            where `initializer` or `interpolated_scores` needs one; weights that do not fit.
+            where `initializer` or `interpolated_scores` needs one; weights that do not fit the
+            backbone; a W in `weights` that does not fit, and no projection in its place.
     """
-    fitted, whole = load_projection(projection), False
+    fitted, weights = load_projection(projection), _trained_model(weights)
+    known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
+    if known and fitted is not None:
+        known["num_classes"] = fitted.num_classes
     network = _network.resolve(
         preset,
         preprocessing,
+        known,
         backbone=backbone,
         num_classes=num_classes,
         output_stride=output_stride,
@@ -165,14 +177,29 @@ def build(
         initializer=initializer,
         interpolated_scores=interpolated_scores,
     )
-    model = _network.assemble(network, preprocessing, fitted, channels, temperature)
+    brings_w = bool(known) and projection is None
+    model = _network.assemble(network, preprocessing, fitted, channels, temperature, not brings_w)
+    has_w = fitted is not None
     if weights is not None:
-        whole = _pretrained.load_weights(model, network.backbone, weights)
-    if network.decoder == "dupsampling" and projection is None and not whole:
+        has_w = _pretrained.load_weights(model, network.backbone, weights, has_w) or has_w
+    if network.decoder == "dupsampling" and projection is None and not has_w:
+        if brings_w:
+            raise ValueError(f"build: the W in weights is {_OTHER_W}")
         warnings.warn(_RANDOM_W, stacklevel=2)
     if class_names is None:
         return model
     return labelled(model, class_names, colours)
+
+
+def _trained_model(
+    weights: str | os.PathLike | keras.Model | None,
+) -> str | os.PathLike | keras.Model | None:
+    """The model that `weights` names, by a `.keras` file or as one of the package, or `weights`."""
+    if not isinstance(weights, (str, os.PathLike)):
+        return weights
+    if str(weights).endswith(".keras") and not os.path.isfile(weights):
+        raise FileNotFoundError(f"build: weights={str(weights)!r}: there is no such file")
+    return load(weights) if weights in _MODELS or str(weights).endswith(".keras") else weights
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:

@@ -251,7 +251,8 @@ def test_a_saved_model_gives_its_weights_to_a_built_one(tmp_path, ending):
     built = models.build(**SMALL, weights=path)
     for a, b in zip(saved.weights, built.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match=r"model.* does not fit the model"):
+    said = r"model.* does not fit the model" if ending != ".keras" else "W in weights is of another"
+    with pytest.raises(ValueError, match=said):
         models.build(**{**SMALL, "num_classes": 4}, weights=path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         models.build(**SMALL, weights=tmp_path / f"none{ending}")

@@ -154,14 +154,18 @@ def _completed(recipe, given):
     """The recipe with what depends on the backbone, where it is not given."""
     from keras_dup import _pretrained
     from keras_dup.presets import _BACKBONES
+    from keras_dup.training._network import architecture_of_weights
 
-    known = dict(_BACKBONES.get(recipe.backbone, {}))
+    trained = architecture_of_weights(recipe, given) if "weights" in given else {}
+    recipe = dataclasses.replace(recipe, **trained)
+    known = {} if trained else dict(_BACKBONES.get(recipe.backbone, {}))
     if recipe.backbone in _pretrained.IMAGENET:
         known["weights"] = "imagenet"
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
         known["backbone_rate"] = 0.2  # it keeps what it knows
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
-        known |= {"interpolated_scores": True, "temperature": 1 / recipe.window_ratio}
+        known |= {} if trained else {"interpolated_scores": True}
+        known["temperature"] = 1 / recipe.window_ratio
         known["train_temperature"] = False
     return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_dup.training._network import NEW_LAYERS
+from keras_dup._trained import is_of_backbone
 from keras_dup.training._recipe import Recipe
 
 
@@ -70,7 +70,7 @@ class GroupedBatchNormalization(keras.layers.BatchNormalization):
 
 def batch_norm(config: dict, recipe: Recipe, replicas: int) -> keras.layers.Layer:
     """Batch norm over the whole batch, over that of a replica, or over parts of it."""
-    of_backbone = not config["name"].startswith(NEW_LAYERS)
+    of_backbone = is_of_backbone(config["name"])
     backbone_momentum = recipe.backbone_batch_norm_momentum or recipe.batch_norm_momentum
     momentum = backbone_momentum if of_backbone else recipe.batch_norm_momentum
     config = {**config, "momentum": momentum}

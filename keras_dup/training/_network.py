@@ -1,14 +1,17 @@
 """The network of a recipe, as it predicts."""
 
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_dup import _pretrained, models
+from keras_dup._trained import NEW_LAYERS, OF_ENCODER, architecture
 from keras_dup.layers import AdaptiveTemperatureSoftmax
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.training._recipe import Recipe
-
-NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores")  # so begin the names of ASPP and decoder
 
 
 def build_network(
@@ -29,8 +32,8 @@ def build_network(
         if recipe.new_layers_variance:
             draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
         if recipe.weights:  # after it, for what it fills is not new
-            weights = recipe.file_or_name(recipe.weights)
-            _pretrained.load_weights(model, recipe.backbone, weights)
+            weights = models._trained_model(recipe.file_or_name(recipe.weights))
+            _pretrained.load_weights(model, recipe.backbone, weights, projection is not None)
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection
@@ -57,6 +60,34 @@ def _built(recipe, projection):
         initializer=recipe.initializer,
         interpolated_scores=recipe.interpolated_scores,
     )
+
+
+def architecture_of_weights(recipe: Recipe, given: Collection[str]) -> dict[str, Any]:
+    """The fields of a recipe that the trained model in its weights decides; {} for other weights.
+
+    Args:
+        recipe: the recipe.
+        given: names of the fields that stay as they are.
+
+    Raises:
+        ValueError: another backbone is given.
+    """
+    model = models._trained_model(recipe.file_or_name(recipe.weights))
+    if recipe.network or not isinstance(model, keras.Model):
+        return {}
+    found = architecture(model)
+    if "backbone" in given and recipe.backbone != found["backbone"]:
+        raise ValueError(
+            f"weights={recipe.weights} are of the backbone {found['backbone']}, not "
+            f"{recipe.backbone}; leave backbone out"
+        )
+    if "decoder" in given and recipe.decoder != found["decoder"]:
+        found = {name: found[name] for name in OF_ENCODER}
+    elif found["decoder"] == "dupsampling" and not found["interpolated_scores"]:
+        found["initializer"] = "nearest"
+    fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    names = (set(found) & set(fields)) - {"num_classes"} - set(given)
+    return {name: fields[name] if found[name] is None else found[name] for name in names}
 
 
 def draw_new_layers(model, variance, seed=0):

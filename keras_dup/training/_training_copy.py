@@ -6,11 +6,11 @@ import tensorflow as tf
 from keras_dup._keras_private import BuiltFromShape, sublayers
 from keras_dup._loss_terms import over_replicas
 from keras_dup._packed_loss import packs
+from keras_dup._trained import is_of_backbone
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.projection import LabelProjection
 from keras_dup.training._batch_norm import batch_norm
 from keras_dup.training._compressed_labels_error import CompressedLabelsError
-from keras_dup.training._network import NEW_LAYERS
 from keras_dup.training._objective import AUXILIARY, objective, recipe_loss
 from keras_dup.training._optimizer import SGD, averages, poly
 from keras_dup.training._recipe import Recipe
@@ -198,8 +198,7 @@ class TrainingModel(BuiltFromShape, keras.Model):
 
 def _of_backbone(model):
     """The trainable variables of a network that are not of its ASPP, decoder or softmax."""
-    new = (*NEW_LAYERS, "dupsampling", "softmax", AUXILIARY)
-    layers = [layer for layer in model.layers if not layer.name.startswith(new)]
+    layers = [layer for layer in model.layers if is_of_backbone(layer.name)]
     return [variable for layer in layers for variable in layer.trainable_variables]
 
 
