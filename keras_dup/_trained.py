@@ -8,7 +8,15 @@ import numpy as np
 
 from keras_dup.presets import _BACKBONES
 
-__all__ = ["NEW_LAYERS", "OF_ENCODER", "architecture", "copy_weights", "is_of_backbone"]
+__all__ = [
+    "NEW_LAYERS",
+    "OF_ENCODER",
+    "architecture",
+    "backbone_variables",
+    "copy_weights",
+    "is_of_backbone",
+    "set_backbone_trainable",
+]
 
 # so begin the names of ASPP and decoder; auxiliary_scores is a head that only training has
 NEW_LAYERS = ("aspp", "fuse_", "compressed", "scores")
@@ -23,6 +31,24 @@ _QUOTED = 6  # layers in one line
 def is_of_backbone(name: str) -> bool:
     """Whether a layer of that name, in a model of `build`, belongs to the backbone."""
     return not name.startswith((*NEW_LAYERS, *_AFTER))
+
+
+def backbone_variables(model: keras.Model) -> list:
+    """The trainable variables of a network that are not of its ASPP, decoder or softmax."""
+    layers = [layer for layer in model.layers if is_of_backbone(layer.name)]
+    return [variable for layer in layers for variable in layer.trainable_variables]
+
+
+def set_backbone_trainable(model: keras.Model, trainable: bool) -> None:
+    """Freezes the backbone, its batch norms included, or lets all of a frozen one be trained.
+
+    A backbone of which a part is frozen, and is to be trained, stays as it is.
+    """
+    layers = [layer for layer in model.layers if is_of_backbone(layer.name)]
+    if trainable and any(layer.trainable_variables for layer in layers):
+        return
+    for layer in layers:
+        layer.trainable = trainable
 
 
 def architecture(model: keras.Model) -> dict:

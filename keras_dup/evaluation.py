@@ -71,6 +71,7 @@ def evaluate(
     totals = _Totals(dataset, trimap_widths, boundary, grid)
     predicted = _predicted(predict, dataset, threads)
     bar = {"desc": "evaluating", "unit": " images", "total": len(dataset), "disable": not verbose}
+    bar["leave"] = None  # not under the bar of a training
     for i, found in enumerate(tqdm(predicted, **bar)):
         truth = dataset.label_map(i)
         _check(found, truth, dataset.num_classes, i)

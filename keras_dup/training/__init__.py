@@ -3,6 +3,8 @@
     recipe = load_recipe("training/recipes/shapes.py", ["steps=100"])
     report = train(recipe, "runs/shapes")
 
+`compile` prepares a network for Keras's own `fit`.
+
 The parts of a run, for scripts of your own: `datasets`, `build_network`, `training_copy`,
 `predictor`, `provenance`. Most of these import TensorFlow, when they are first used.
 """
@@ -11,8 +13,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keras_dup.training._compile import compile
     from keras_dup.training._datasets import datasets
-    from keras_dup.training._errors import Interrupted, WorkerLost
+    from keras_dup.training._errors import Interrupted
     from keras_dup.training._network import build_network
     from keras_dup.training._predictor import predictor
     from keras_dup.training._provenance import provenance
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Interrupted",
     "Recipe",
-    "WorkerLost",
     "build_network",
+    "compile",
     "datasets",
     "load_recipe",
     "predictor",
@@ -35,8 +38,9 @@ __all__ = [
     "training_copy",
 ]
 _MODULES = {
+    "_compile": ("compile",),
     "_datasets": ("datasets",),
-    "_errors": ("Interrupted", "WorkerLost"),
+    "_errors": ("Interrupted",),
     "_network": ("build_network",),
     "_predictor": ("predictor",),
     "_provenance": ("provenance",),

@@ -89,9 +89,8 @@ class Validation(keras.callbacks.Callback):
         if not is_chief():
             return
         threads = THREADS if keras.backend.backend() == "jax" else 1
-        self.report = evaluation.evaluate(
-            predictor(self.network), self.val_data, threads=threads, warn=False
-        )
+        options = {"threads": threads, "warn": False, "verbose": sys.stderr.isatty()}
+        self.report = evaluation.evaluate(predictor(self.network), self.val_data, **options)
         logs.update({f"val_{key}": self.report[key] for key in ("miou", "pixel_accuracy")})
         if logs["val_miou"] > self.best:
             self.best = logs["val_miou"]
@@ -100,30 +99,58 @@ class Validation(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with rate and time left over all steps of a run, and early how long it will take."""
+    """A bar over all steps of a run, and a line per validation; early how long the run will take.
 
-    def __init__(self, title, steps, done):
+    The lines go to standard output, the bar to standard error; both look the same in a notebook.
+    """
+
+    def __init__(self, title, steps, done, best=None):
         super().__init__()
+        self.shown = is_chief()
         slow = {} if sys.stderr.isatty() else {"mininterval": 30}
-        options = {"total": steps, "initial": done, "unit": " steps", "disable": not is_chief()}
+        options = {"total": steps, "initial": done, "unit": " steps", "disable": not self.shown}
         self.bar = tqdm(desc=title, **options, **slow)
-        self.left, self.taken = steps - done, 0
-        self.told = self.left < 10 * _TELL_AFTER or not is_chief()
+        self.steps, self.left, self.taken = steps, steps - done, 0
+        self.told = self.left < 10 * _TELL_AFTER
+        self.best = best or (-math.inf, done)  # mIoU, step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.taken == 0:
+            self.start = time.perf_counter()
+            self.say(f"{self.bar.desc}: compiling, which the first step waits for")
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
         self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
         self.taken += 1
         if self.taken == 1:
-            self.start = time.perf_counter()  # the first step is also the tracing
+            now = time.perf_counter()
+            self.say(f"{self.bar.desc}: compiled, first step after {now - self.start:.0f} s")
+            self.start = now
         if not self.told and self.taken == 1 + _TELL_AFTER:
             seconds = (time.perf_counter() - self.start) / _TELL_AFTER
             minutes = seconds * self.left / 60
-            tqdm.write(
+            self.say(
                 f"{self.bar.desc}: {self.left} steps of {seconds:.2f} s, about {minutes:.0f} "
                 "minutes, and the validations on top"
             )
             self.told = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if "val_miou" not in logs:
+            return
+        step, miou = self.model.done, logs["val_miou"]
+        self.best = max(self.best, (miou, step), key=lambda found: found[0])
+        line = f"step {step} of {self.steps}: loss {logs['loss']:.4f}, mIoU {100 * miou:.2f} %"
+        line += f" (best {100 * self.best[0]:.2f} % at step {self.best[1]})"
+        if self.taken > 1 and step < self.steps:
+            seconds = (time.perf_counter() - self.start) / (self.taken - 1) * (self.steps - step)
+            line += f", {tqdm.format_interval(seconds)} left"
+        self.say(line)
+
+    def say(self, text):
+        if self.shown:
+            tqdm.write(text)
 
 
 _TELL_AFTER = 5

@@ -60,26 +60,25 @@ def _config():
     return json.loads(os.environ.get("TF_CONFIG", "{}"))
 
 
-def train_batches(chosen, dataset, batch_size, **stream):
-    """`data.train_batches` for `fit`: every replica gets its share of the same global batches.
-
-    Every batch goes through `dataset.change_batch(images, label_maps)`, where there is one.
-    """
+def batches(dataset, batch_size, **stream):
+    """`data.train_batches`, through `dataset.change_batch(images, label_maps)` if there is one."""
     change = getattr(dataset, "change_batch", None)
+    found = data.train_batches(dataset, batch_size, **stream)
+    return found.map(change) if change else found
 
-    def batches(**shard):
-        found = data.train_batches(dataset, batch_size, **shard, **stream)
-        return found.map(change) if change else found
 
+def train_batches(chosen, dataset, batch_size, **stream):
+    """`batches` for `fit`: every replica gets its share of the same global batches."""
     if chosen.num_replicas_in_sync == 1:
-        return batches()
+        return batches(dataset, batch_size, **stream)
     if batch_size % chosen.num_replicas_in_sync:
         raise ValueError(
             f"batch_size={batch_size} does not divide by {chosen.num_replicas_in_sync} replicas"
         )
 
     def share(context):
-        part = batches(shard=(context.input_pipeline_id, context.num_input_pipelines))
+        shard = context.input_pipeline_id, context.num_input_pipelines
+        part = batches(dataset, batch_size, shard=shard, **stream)
         return part.rebatch(batch_size // chosen.num_replicas_in_sync, drop_remainder=True)
 
     return chosen.distribute_datasets_from_function(share)

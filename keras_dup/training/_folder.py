@@ -19,6 +19,11 @@ from keras_dup.training._recipe_files import load_json
 CHECKPOINT = "checkpoint.weights.h5"
 PRETRAINED = "pretraining.weights.h5"
 PROJECTION = "projection.npz"
+# fields of a recipe that may change while a run is under way. Where data lie may, too: what they
+# are is in split.json
+_FREE = {"name", "checkpoint_steps", "data_root", "train_names", "val_names"}
+_FREE |= {"train_images", "train_masks", "val_images", "val_masks"}
+_FILES = {"weights", "projection", "teacher"}  # that may be moved
 _QUOTED = 5  # files in one error
 _START_ANEW = "give another --output, or delete the folder to start anew"
 
@@ -61,13 +66,16 @@ def has_begun(output: pathlib.Path) -> bool:
 
 
 def keep_recipe(recipe: Recipe, output: pathlib.Path) -> None:
-    """Writes recipe.json and runs.json; a run goes on with the same recipe and backend only."""
+    """Writes recipe.json and runs.json; a run goes on with the same recipe and backend only.
+
+    Files and folders may be elsewhere, and there may be more steps.
+    """
     path, new = output / "recipe.json", _plain(recipe)
     runs = output / "runs.json"
     starts = load_json(runs) if runs.exists() else []
     if path.exists() and has_begun(output):
         old = {**_plain(Recipe(recipe.name, recipe.num_classes)), **load_json(path)}
-        changed = [f"{k}: {old[k]} -> {new[k]}" for k in new if old[k] != new[k]]
+        changed = [f"{k}: {old[k]} -> {new[k]}" for k in new if not _goes_on(k, old[k], new[k])]
         if changed:
             raise ValueError(
                 f"{output} holds a run of another recipe ({'; '.join(changed)}); {_START_ANEW}"
@@ -80,6 +88,15 @@ def keep_recipe(recipe: Recipe, output: pathlib.Path) -> None:
             )
     write_json(new, path)
     write_json([*starts, provenance()], runs)
+
+
+def _goes_on(field, old, new):
+    """Whether a run goes on although a field has changed: places may, and how long it is."""
+    if field == "steps":
+        return new >= old
+    if field in _FILES:
+        return os.path.basename(old) == os.path.basename(new)
+    return old == new or field in _FREE
 
 
 def _plain(recipe):

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import pathlib
+from importlib.util import find_spec as installed
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras_dup import pictures
 from keras_dup._whole import writing
 from keras_dup.training._predictor import predictor
 
+_SHOWN_BY = {"matplotlib": "curves.png", "tensorboard": "TensorBoard's files"}
 PANELS = {"loss": "loss", "val_miou": "validation mIoU", "temperature": "T"}
 
 
@@ -45,8 +47,9 @@ def read_log(path: str | os.PathLike, last_step: int | None = None) -> list[dict
 
 
 class Log(keras.callbacks.Callback):
-    """Writes log.csv, one row per epoch, and shows it: curves.png, and TensorBoard's files.
+    """Writes log.csv, one row per epoch, and shows it where the extra `train` is installed.
 
+    Then there are curves.png, by Matplotlib, and TensorBoard's files.
     Rows of steps that a checkpoint does not hold, since the run was killed, are written anew.
     """
 
@@ -54,7 +57,13 @@ class Log(keras.callbacks.Callback):
         super().__init__()
         self.output, self.network, self.val_data = output, network, val_data
         self.rows = read_log(output / "log.csv", step)
-        self.writer = tf.summary.create_file_writer(str(output / "tensorboard"))
+        missing = [name for name in _SHOWN_BY if installed(name) is None]
+        if missing:
+            files = " and ".join(_SHOWN_BY[name] for name in missing)
+            print(f"no {files}: these need the extra, pip install 'keras-dup[train]'")
+        self.draws, self.writer = "matplotlib" not in missing, None
+        if "tensorboard" not in missing:
+            self.writer = tf.summary.create_file_writer(str(output / "tensorboard"))
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"step": self.model.done, "epoch": epoch + 1, **logs}
@@ -70,8 +79,10 @@ class Log(keras.callbacks.Callback):
             )
             table.writeheader()
             table.writerows(self.rows)
-        draw_curves(self.rows, self.output / "curves.png")
-        self._summarize(row)
+        if self.draws:
+            draw_curves(self.rows, self.output / "curves.png")
+        if self.writer:
+            self._summarize(row)
 
     def _summarize(self, row):
         try:

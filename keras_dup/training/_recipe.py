@@ -14,12 +14,13 @@ from keras_dup._void import VOID
 # {name of a field: (bound, whether it may be that, upper bound or None, whether it may be that)}
 _RANGES = {
     **dict.fromkeys(("num_classes", "batch_size", "steps", "steps_per_epoch"), (0, False, None, 0)),
-    **dict.fromkeys(("learning_rate", "backbone_rate", "temperature"), (0, False, None, 0)),
+    **dict.fromkeys(("learning_rate", "temperature"), (0, False, None, 0)),
     **dict.fromkeys(("momentum", "ema", "label_smoothing", "val_share"), (0, True, 1, False)),
     **dict.fromkeys(("batch_norm_momentum", "backbone_batch_norm_momentum"), (0, True, 1, False)),
     **dict.fromkeys(("train_share", "hard_pixels"), (0, False, 1, True)),
     **dict.fromkeys(("auxiliary_weight", "teacher_weight"), (0, True, 1, True)),
     **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, False, None, 0)),
+    "backbone_rate": (0, True, None, 0),
     "class_balance": (0, True, 0.5, True),
     "focal_gamma": (0, False, None, False),
 }
@@ -184,7 +185,9 @@ class Recipe:
     learning_rate: float = 0.007
     """Of the first step; learning_rate * (1 - step / steps) ** power after it ("poly")."""
     backbone_rate: float = 1.0
-    """Learning rate of the backbone, as a share of learning_rate."""
+    """Learning rate of the backbone, as a share of learning_rate; 0 is freeze_backbone."""
+    freeze_backbone: bool = False
+    """Whether the backbone stays as it is, its batch norms included."""
     power: float = 0.9
     """Exponent of the schedule of the learning rate."""
     momentum: float = 0.9
@@ -312,10 +315,10 @@ class Recipe:
                 f"new_layers_variance={self.new_layers_variance} draws the weights that "
                 "initializer or interpolated_scores sets; set it to 0"
             )
-        if self.network and self.backbone_rate != 1:
+        if self.network and (self.backbone_rate != 1 or self.freeze_backbone):
             raise self._error(
-                f"backbone_rate={self.backbone_rate} is for what `build` gives; with "
-                f"network={self.network!r} it must be 1"
+                f"backbone_rate={self.backbone_rate}, freeze_backbone={self.freeze_backbone}: for "
+                f"what `build` gives; with network={self.network!r} leave them out"
             )
         without_w = self.decoder != "dupsampling" or self.projection == "random"
         if self.pretraining_steps and without_w:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import math
 import os
 import pathlib
@@ -19,11 +18,12 @@ from keras_dup.training import _callbacks, _distribution, _folder
 from keras_dup.training._checkpoint import Checkpoint, restore
 from keras_dup.training._datasets import check_files, datasets
 from keras_dup.training._errors import Interrupted, WorkerLost
-from keras_dup.training._log import Log, read_log
+from keras_dup.training._log import Log, number, read_log
 from keras_dup.training._network import build_network
 from keras_dup.training._predictor import predictor
 from keras_dup.training._projection import run_projection
 from keras_dup.training._recipe import Recipe
+from keras_dup.training._samples import Predictions, draw_samples
 from keras_dup.training._training_copy import TrainingModel, pretraining_copy, training_copy
 
 
@@ -31,10 +31,15 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
     """Runs a recipe to its end in a folder; goes on with what is there.
 
     The folder gets classes.txt, recipe.json, runs.json (commit, versions, machine of each start),
-    split.json (the files to train and to validate on), projection.npz, log.csv, curves.png,
-    TensorBoard's files, checkpoints, and best.keras; at the end model.keras, report.json and
-    predictions.png. After a kill at any instant the same call goes on from the last checkpoint, to
-    the weights of an uninterrupted run. Ctrl-C and SIGTERM write a checkpoint first.
+    split.json (the files to train and to validate on), projection.npz, samples.png (the first
+    batch as the network sees it), log.csv, checkpoints and best.keras, and at each validation
+    predictions/step_000400.png of the same four images; with the extra `train` also curves.png and
+    TensorBoard's files; at the end model.keras, report.json and predictions.png.
+
+    After a kill at any instant the same call goes on from the last checkpoint, to the weights of
+    an uninterrupted run. Ctrl-C and SIGTERM write a checkpoint first. More steps make a run longer:
+    the learning rate then is that of a run of so many steps. The folder may be moved and renamed,
+    and so may the data: names and checksums of the files say whether they are the same.
 
     Over several processes ($TF_CONFIG) all call this with the same folder, in which the first
     writes.
@@ -47,17 +52,15 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
         the first of several.
 
     Raises:
-        ImportError: the extra `train` is missing.
         ValueError: files that cannot be used, all of them named; a class that occurs in no mask;
             another run is at work in the folder, or it holds a run of another recipe, of other
             files, or on another Keras backend.
         OSError: the disk is full, read-only or gone: one line that says what to do.
         FloatingPointError: the loss is NaN.
         Interrupted: after Ctrl-C or SIGTERM.
-        WorkerLost: of several processes another one ended; start again.
+        RuntimeError: of several processes another one ended; start again.
     """
     strategy = _distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
-    _check_extras()  # now, not after hours
     output, is_chief = pathlib.Path(output), _distribution.is_chief()
     with _folder.locked(output) if is_chief else contextlib.nullcontext():
         train_data, val_data = datasets(recipe, output)
@@ -128,18 +131,24 @@ class _Run:
         recipe, output = self.recipe, self.output
         checkpoint = output / _folder.CHECKPOINT
         restore(self.training, checkpoint)
-        step, log = self.training.done, output / "log.csv"
-        best = [float(row["val_miou"]) for row in read_log(log, step)]
-        validation = _callbacks.Validation(
-            self.predicting, self.val_data, output, max(best, default=-math.inf)
-        )
+        step = self.training.done
+        rows = [(float(x["val_miou"]), int(x["step"])) for x in read_log(output / "log.csv", step)]
+        best = max(rows, key=lambda row: row[0], default=(-math.inf, step))
+        validation = _callbacks.Validation(self.predicting, self.val_data, output, best[0])
         extra = [validation]
         if _distribution.is_chief():
+            if not step:
+                first = next(iter(_distribution.batches(self.train_data, **self._stream(0))))
+                draw_samples(*first, self.train_data.class_names, output / "samples.png")
+            elif step < recipe.steps:
+                rate = number(self.training.optimizer.learning_rate)
+                print(f"step {step} of {recipe.steps}: learning rate {rate:.2g}, which falls to 0")
+            extra.append(Predictions(self.predicting, self.val_data, output))
             extra.append(Log(output, self.predicting, self.val_data, step))
-        self._fit(self.training, "training", recipe.steps, checkpoint, extra)
+        self._fit(self.training, "training", recipe.steps, checkpoint, extra, best)
         return validation.report
 
-    def _fit(self, model, title, steps, checkpoint, extra):
+    def _fit(self, model, title, steps, checkpoint, extra, best=None):
         """Trains from the step that the model is at to the last step; each call is an epoch."""
         recipe = self.recipe
         if model.done >= steps:
@@ -149,22 +158,14 @@ class _Run:
             _callbacks.NotANumber(recipe, self.train_data),
             _callbacks.Speed(recipe.batch_size),
             *extra,
-            _callbacks.Progress(title, steps, model.done),
+            _callbacks.Progress(title, steps, model.done, best),
             Checkpoint(checkpoint, recipe.checkpoint_steps),
         ]
         while model.done < steps:
             step, epoch = model.done, model.done // recipe.steps_per_epoch
             end = min((epoch + 1) * recipe.steps_per_epoch, steps)
             model.fit(
-                _distribution.train_batches(
-                    self.strategy,
-                    self.train_data,
-                    recipe.batch_size,
-                    crop_size=recipe.crop_size,
-                    seed=recipe.seed,
-                    start_step=step,
-                    scale_range=recipe.scale_range,
-                ),
+                _distribution.train_batches(self.strategy, self.train_data, **self._stream(step)),
                 steps_per_epoch=end - step,
                 initial_epoch=epoch,
                 epochs=epoch + 1,
@@ -172,6 +173,11 @@ class _Run:
                 shuffle=False,  # done
                 verbose=0,
             )
+
+    def _stream(self, step):
+        """What the batches from a step on are made by."""
+        names = "batch_size", "crop_size", "seed", "scale_range"
+        return {name: getattr(self.recipe, name) for name in names} | {"start_step": step}
 
     def finish(self, validated):
         """Saves, evaluates and draws the trained network; returns the report."""
@@ -195,7 +201,7 @@ class _Run:
         if rows:
             found = report["best"]
             print(f"best validation: {100 * found['miou']:.2f} % at step {found['step']}")
-        print(f"model.keras, best.keras, report.json, predictions.png, curves.png: {output}")
+        print(f"model.keras, best.keras, report.json, predictions.png: {output}")
         return report
 
 
@@ -206,9 +212,3 @@ def _multiply_adds(model, size):
     except (ValueError, TypeError) as error:  # of layers of one's own, which may hide their sizes
         print(f"multiply-adds not counted: {error}")
         return None
-
-
-def _check_extras():
-    for module in ("tensorboard", "matplotlib"):
-        if importlib.util.find_spec(module) is None:
-            raise ImportError(f"training needs {module}: pip install 'keras-dup[train]'")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_dup._keras_private import BuiltFromShape, sublayers
 from keras_dup._loss_terms import over_replicas
 from keras_dup._packed_loss import packs
-from keras_dup._trained import is_of_backbone
+from keras_dup._trained import backbone_variables, set_backbone_trainable
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.projection import LabelProjection
 from keras_dup.training._batch_norm import batch_norm
@@ -54,6 +54,8 @@ def training_copy(
     clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
     clone.set_weights(model.get_weights())
     pairs = list(zip(model.weights, clone.weights, strict=True))
+    if recipe.freeze_backbone or recipe.backbone_rate == 0:
+        set_backbone_trainable(clone, False)
     head: tuple = (clone.get_layer("dupsampling"), clone.layers[-1]) if packed else ()
     outputs = [head[0].input if packed else clone.output]
     if recipe.auxiliary_weight:
@@ -147,7 +149,7 @@ class TrainingModel(BuiltFromShape, keras.Model):
         self.loss_of = loss
         self.done = 0  # steps of the run
         self.batch_shape = (recipe.batch_size, *recipe.crop_size)
-        slow = [] if recipe.backbone_rate == 1 else _of_backbone(self)
+        slow = [] if recipe.backbone_rate == 1 else backbone_variables(self)
         sgd = SGD(
             poly(learning_rate, steps, recipe.power),
             momentum=recipe.momentum,
@@ -194,12 +196,6 @@ class TrainingModel(BuiltFromShape, keras.Model):
                 tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
             )
             return {key: value[None] if over_workers else value for key, value in logs.items()}
-
-
-def _of_backbone(model):
-    """The trainable variables of a network that are not of its ASPP, decoder or softmax."""
-    layers = [layer for layer in model.layers if is_of_backbone(layer.name)]
-    return [variable for layer in layers for variable in layer.trainable_variables]
 
 
 def _depthwise_kernels(model):

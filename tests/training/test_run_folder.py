@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import keras
@@ -11,7 +12,7 @@ from PIL import Image
 from tiny_run import TINY
 
 from keras_dup import data, projection, training
-from keras_dup.training import _checkpoint, _folder, _run
+from keras_dup.training import _checkpoint, _folder, _log, _run
 
 
 def test_a_run_of_another_recipe_is_not_continued(tmp_path):
@@ -19,8 +20,10 @@ def test_a_run_of_another_recipe_is_not_continued(tmp_path):
     (tmp_path / _folder.CHECKPOINT).touch()
     _folder.keep_recipe(TINY, tmp_path)
     assert len(json.loads((tmp_path / "runs.json").read_text())) == 2
-    with pytest.raises(ValueError, match=r"another recipe \(steps: 4 -> 5"):
-        _folder.keep_recipe(dataclasses.replace(TINY, steps=5), tmp_path)
+    with pytest.raises(ValueError, match=r"another recipe \(momentum: 0.9 -> 0.5"):
+        _folder.keep_recipe(dataclasses.replace(TINY, momentum=0.5), tmp_path)
+    with pytest.raises(ValueError, match="steps: 4 -> 3"):
+        _folder.keep_recipe(dataclasses.replace(TINY, steps=3), tmp_path)
     saved = json.loads((tmp_path / "recipe.json").read_text())
     del saved["train_batch_norm"]  # as a version without this field wrote it
     (tmp_path / "recipe.json").write_text(json.dumps(saved))
@@ -111,6 +114,41 @@ def test_no_image_changes_sides_when_one_is_added_to_a_run(in_folders, quick):
     data.save_label_map(mask, np.zeros((32, 32), np.uint8))
     with pytest.raises(ValueError, match=r"data of this run have changed .*1 files, 03"):
         training.train(dataclasses.replace(recipe, steps=2), output)
+
+
+def test_a_finished_run_goes_on_longer_elsewhere(in_folders, quick, monkeypatch, capsys):
+    recipe, path = in_folders
+    recipe = dataclasses.replace(recipe, steps=2)
+    with monkeypatch.context() as patch:  # without the extra `train`
+        patch.setattr(_log, "installed", lambda _: None)
+        training.train(recipe, path / "run")
+    printed = capsys.readouterr().out
+    assert "no curves.png and TensorBoard's files: these need the extra, pip install" in printed
+    assert "training: compiling, which the first step waits for" in printed
+    assert re.search(
+        r"step 2 of 2: loss \d\.\d+, mIoU [\d.]+ % \(best [\d.]+ % at step 2\)", printed
+    )
+    assert not (path / "run" / "curves.png").exists()
+    samples = np.asarray(Image.open(path / "run" / "samples.png"))
+    assert samples.shape[1] > 4 * 240 and (samples == 255).all(-1).any()
+    moved = path / "moved" / "renamed"
+    moved.parent.mkdir()
+    (path / "run").rename(moved)
+    for part in ("images", "masks"):
+        (path / part).rename(path / f"my_{part}")
+    there = {f"train_{part}": str(path / f"my_{part}") for part in ("images", "masks")}
+    longer = dataclasses.replace(recipe, name="renamed", steps=4, **there)
+    training.train(longer, moved)
+    printed = capsys.readouterr().out
+    rate = 0.01 * 0.5**0.9
+    said = re.search("step 2 of 4: learning rate .*", printed)[0]
+    assert said == f"step 2 of 4: learning rate {rate:.2g}, which falls to 0"
+    assert "step 4 of 4: loss" in printed and "curves.png" not in printed
+    assert [row["step"] for row in _log.read_log(moved / "log.csv")] == ["2", "4"]
+    names = sorted(picture.name for picture in (moved / "predictions").iterdir())
+    assert names == ["step_000002.png", "step_000004.png"] and (moved / "curves.png").exists()
+    with pytest.raises(ValueError, match=r"another recipe \(steps: 4 -> 3\)"):
+        training.train(dataclasses.replace(longer, steps=3), moved)
 
 
 def test_a_class_that_occurs_in_no_mask_stops_a_training(in_folders, quick):

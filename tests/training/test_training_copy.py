@@ -73,6 +73,20 @@ def test_the_trained_copy_gives_the_logits_of_the_network(quick, fitted):
     )
 
 
+def test_a_frozen_backbone_stays_as_it_is(quick, fitted):
+    images = tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), maxval=255)
+    for change in ({"freeze_backbone": True}, {"backbone_rate": 0}):
+        recipe = dataclasses.replace(TINY, **change)
+        predicting = training.build_network(recipe, fitted)
+        before = [np.array(weight) for weight in predicting.weights]
+        model = training.training_copy(predicting, recipe)
+        model.fit(images, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
+        model.update_network()
+        for old, weight in zip(before, predicting.weights, strict=True):
+            new = weight.path.split("/")[0] in ("compressed", "softmax")
+            assert np.array_equal(old, weight) != new, weight.path
+
+
 def test_groups_that_do_not_go_with_the_batch_and_xla_over_replicas_are_named(quick, fitted):
     predicting = training.build_network(TINY, fitted)
     with pytest.raises(ValueError, match="batch_norm_group=3, but a replica has 4 images"):
