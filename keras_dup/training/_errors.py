@@ -15,7 +15,7 @@ class Interrupted(Exception):
         self.status = 128 + signal_number
 
 
-class WorkerLost(Exception):
+class WorkerLost(RuntimeError):
     """Another worker of `MultiWorkerMirroredStrategy` has ended; the checkpoint holds the rest.
 
     Start this worker again: it waits for the others, and all go on from the checkpoint.
