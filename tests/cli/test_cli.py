@@ -111,7 +111,7 @@ def test_predict_writes_label_maps_and_overlays_of_every_kind_of_picture(
         assert overlay.width >= size[1] and overlay.height > size[0]
     (tmp_path / "names.txt").write_text("cat\n")
     with pytest.raises(SystemExit, match=r"names\.txt: 1 names, but there are 3 classes"):
-        _cli.main([*arguments, *names])
+        _cli.main([*arguments, *names, "--overwrite"])
 
 
 @pytest.mark.slow
@@ -162,8 +162,10 @@ def test_scales_and_names_that_cannot_be_are_refused_before_any_work(tmp_path):
 
 def test_predict_names_what_is_missing(tmp_path):
     with pytest.raises(SystemExit, match="none: no such file or folder"):
-        _cli.main(["predict", "m.keras", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
+        _cli.main(["predict", "m", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="no file that ends in"):
+        _cli.main(["predict", "m", str(tmp_path), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match=r"m\.keras: no such file"):
         _cli.main(["predict", "m.keras", str(tmp_path), "-o", str(tmp_path / "out")])
 
 

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+import keras_dup
 from keras_dup import _cli
+from keras_dup._cli import start
 
 COMMANDS = ("inspect", "fit", "train", "predict", "evaluate", "export", "flops")
 # what takes longer to load than all of the command; what only a command that runs needs
@@ -93,6 +95,42 @@ def test_a_mistyped_word_is_answered_with_the_nearest(arguments, told, capsys):
     assert re.search(told, capsys.readouterr().err)
 
 
-def test_only_the_command_leaves_keras_for_later():
-    code = "import keras_dup, sys; assert 'keras_dup.layers' in sys.modules"
-    python("-c", code, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+def test_a_command_that_works_prints_nothing_to_standard_error():
+    """Without the level of TensorFlow's messages that the tests may be run with."""
+    quiet = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    arguments = ["flops", "--backbone", "mobilenet_v2", "--input-size", "64", "64"]
+    done = python("-m", "keras_dup", *arguments, env=quiet)
+    assert done.stderr == "" and "total" in done.stdout
+
+
+def test_what_tensorflow_says_is_shown_where_it_cannot_be_loaded(monkeypatch, capfd):
+    def fail(name):
+        os.write(2, b"no such CPU\n")
+        raise ImportError("DLL load failed")
+
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setattr(start.importlib, "import_module", fail)
+    with pytest.raises(SystemExit, match="keras-dup: DLL load failed"):
+        _cli.main(["flops", "--paper"])
+    assert capfd.readouterr().err == "no such CPU\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "orig_argv", "is_command"),
+    [
+        (["/bin/keras-dup", "fit"], [], True),
+        (["C:\\keras-dup.exe" if os.name == "nt" else "keras-dup.exe"], [], True),
+        (["-m", "fit"], ["python", "-X", "dev", "-m", "keras_dup", "fit"], True),
+        (["/lib/keras_dup/__main__.py", "fit"], [], True),
+        (["-m"], ["python", "-m", "training.train"], False),
+        (["-c"], ["python", "-c", "import keras_dup"], False),
+        (["train.py"], ["python", "train.py"], False),
+        ([""], ["python"], False),
+    ],
+)
+def test_only_the_command_leaves_keras_for_later(argv, orig_argv, is_command, monkeypatch):
+    """`import keras_dup` elsewhere registers the layers, for `keras.models.load_model`."""
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(sys, "orig_argv", orig_argv)
+    assert keras_dup._is_command() == is_command
