@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ def add(commands):
             "fit masks/ --num-classes 7 --class-names classes.txt --channels 0.99 -o w.npz",
         ),
     )
-    fit.set_defaults(run=_run)
+    fit.set_defaults(check=_check, run=_run)
     fit.add_argument("masks", help="folder of masks: class ids, or with --colours colours")
     fit.add_argument("-o", "--output", required=True, help="the projection, an .npz")
     fit.add_argument("--num-classes", type=int, help="needed where no table names the classes")
@@ -56,13 +57,28 @@ def add(commands):
     options.add_limits(fit)
 
 
+def _check(arguments):
+    for name in ("ratio", "channels", "workers"):
+        if getattr(arguments, name) <= 0:
+            raise ValueError(f"--{name} {getattr(arguments, name)}: more than 0 is expected")
+    if not os.path.isdir(arguments.masks):
+        raise ValueError(f"{arguments.masks}: no such folder")
+    if importlib.util.find_spec("matplotlib") is None:
+        options.warn("W will not be drawn: that needs matplotlib, pip install 'keras-dup[train]'")
+
+
 def _run(arguments):
     from keras_dup import projection
+    from keras_dup.projection import _fitting
 
     options.set_limits(arguments)
     path = Path(arguments.output)
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
     arguments.num_classes, class_names = masks.classes(arguments)
+    _fitting.check_arguments(arguments.num_classes, arguments.ratio)
+    _fitting.check_channels(
+        arguments.num_classes, arguments.ratio, arguments.channels, "pca", False
+    )
     label_maps, measured = _label_maps(arguments)
     for dataset in (label_maps, measured):
         options.plan(arguments, [path, path.with_suffix(".png")], dataset)

@@ -15,7 +15,14 @@ from keras_dup.projection._covariance import Covariance, Remainder, Scaled
 from keras_dup.projection._label_projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection._window_counts import MEMORY, WindowCounts
 
-__all__ = ["METHODS", "count_windows", "fit", "fit_counts"]
+__all__ = [
+    "METHODS",
+    "check_arguments",
+    "check_channels",
+    "count_windows",
+    "fit",
+    "fit_counts",
+]
 
 METHODS = ("pca", "sgd", "autoencoder")
 _NOTHING = 1e-12  # of the variance: what is below is rounding
@@ -74,8 +81,8 @@ def fit(
         ValueError: an argument is out of range, a label map is bad (its place is named), there is
             no label, or the windows have too little variety for so many channels.
     """
-    _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
-    _check_channels(num_classes, ratio, channels, method, constant_windows)
+    check_arguments(num_classes, ratio, method, class_balance, constant_windows)
+    check_channels(num_classes, ratio, channels, method, constant_windows)
     counts = count_windows(
         label_maps, num_classes, ratio, ignore_class, verbose, total, workers, on_error, memory
     )
@@ -103,7 +110,7 @@ def count_windows(
 
     Raises: ValueError as `fit` does.
     """
-    _check_arguments(num_classes, ratio)
+    check_arguments(num_classes, ratio)
     counter = _counting.Counter(num_classes, ratio, ignore_class, on_error)
     return _counting.count(label_maps, counter, verbose, total, workers, memory)
 
@@ -121,8 +128,8 @@ def fit_counts(
     constant_windows: bool = False,
 ) -> LabelProjection | LabelAutoencoder:
     """Fits a projection to windows that `count_windows` counted. See `fit` for the arguments."""
-    _check_arguments(num_classes, ratio, method, class_balance, constant_windows)
-    _check_channels(num_classes, ratio, channels, method, constant_windows)
+    check_arguments(num_classes, ratio, method, class_balance, constant_windows)
+    check_channels(num_classes, ratio, channels, method, constant_windows)
     if not len(counts):
         raise ValueError(f"every pixel of every label map is void (ignore_class={ignore_class})")
     most = len(counts) - 1 + (num_classes if constant_windows else 0)
@@ -197,7 +204,7 @@ def _signs(vectors):
     return np.sign(vectors[np.arange(len(vectors)), first])
 
 
-def _check_arguments(num_classes, ratio, method="pca", class_balance=0.0, constant_windows=False):
+def check_arguments(num_classes, ratio, method="pca", class_balance=0.0, constant_windows=False):
     for name, value in (("num_classes", num_classes), ("ratio", ratio)):
         if not _is_whole(value) or value < 1:
             raise ValueError(f"{name} is {value!r}; a whole number of 1 or more is expected")
@@ -210,7 +217,7 @@ def _check_arguments(num_classes, ratio, method="pca", class_balance=0.0, consta
             raise ValueError(f"{name} is of method 'pca', not of {method!r}")
 
 
-def _check_channels(num_classes, ratio, channels, method, constant_windows):
+def check_channels(num_classes, ratio, channels, method, constant_windows):
     if method == "pca" and isinstance(channels, float | np.floating) and 0 < channels <= 1:
         return
     least = num_classes if constant_windows else 1

@@ -201,6 +201,22 @@ def test_flops_names_what_is_unknown(capsys):
     assert "--backbone: 'vgg' is none of xception65, xception71, " in line
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--channels", "449"], "channels is 449, but ratio 8 and 7 classes give at most 384"),
+        (["--channels", "1.5"], "channels is 1.5; a whole number"),
+        (["--channels", "0"], "--channels 0: more than 0"),
+        (["--ratio", "-8"], "--ratio -8: more than 0"),
+        (["--workers", "0"], "--workers 0: more than 0"),
+    ],
+)
+def test_what_fit_cannot_do_is_told_before_masks_are_read(masks, option, told, monkeypatch):
+    monkeypatch.setattr(data, "LabelMaps", lambda *more, **options: pytest.fail("too late"))
+    with pytest.raises(SystemExit, match=re.escape(told)):
+        fit(masks, *option)
+
+
 def test_a_bad_mask_is_skipped_and_counted_by_option(masks, capsys):
     (masks / "1.png").write_bytes(b"not a picture")
     output = fit(masks, "--skip-bad")
