@@ -91,16 +91,9 @@ def _of_rows(inner, void, num_classes):
     count, last = len(inner), inner[-1]
     if inner[0] == 0 and _is_range(inner):
         if num_classes and num_classes == last:  # one too many
-            shift = f"0:255,1..{last}:0..{last - 1}"
-            return [
-                Suggestion(last, f"{last} is void", {"ignore_class": last}),
-                Suggestion(last, "0 is void, and ids count from 1", {"ids": shift}),
-            ]
+            return _one_is_void(last, "{} is")
         found = [Suggestion(count, "ids from 0" + (", 255 is void" if void else ""))]
-        if not void and count > 2:
-            why = "if 0 is no class but void"
-            found.append(Suggestion(last, why, {"ids": f"0:255,1..{last}:0..{last - 1}"}))
-        return found
+        return found if void or count < 3 else [*found, *_one_is_void(last, "if {} is")]
     if inner[0] == 1 and _is_range(inner):
         pairs = f"1..{last}:0..{last - 1}" + (f",{VOID}:{VOID}" if void else "")
         return [Suggestion(count, "ids from 1", {"ids": pairs})]
@@ -111,8 +104,17 @@ def _of_rows(inner, void, num_classes):
         found.insert(0, _table(pairs, count + 1, "grey levels as classes, white is one of them"))
     elif inner[0] >= 0 and last < VOID:
         why = f"ids from 0 to {last}, of which {last + 1 - count} do not occur"
-        found.append(Suggestion(last + 1, why))
+        found.insert(0 if 2 * count > last else 1, Suggestion(last + 1, why))
     return found
+
+
+def _one_is_void(last, words):
+    """Of ids 0..last the last one, or the first one."""
+    shift = {"ids": f"0:{VOID},1..{last}:0..{last - 1}"}
+    return [
+        Suggestion(last, f"{words.format(last)} no class but void", {"ignore_class": last}),
+        Suggestion(last, f"{words.format(0)} no class but void", shift),
+    ]
 
 
 def _table(pairs, num_classes, why):

@@ -48,7 +48,7 @@ def test_what_is_suggested_reads_the_masks_right(name, written, tmp_path, capsys
     assert end == "" and "faults: none" in shown and f"{COUNT} pairs" in shown
     assert Image.open("inspect.png").width > 900
     reading = [part.rpartition(": ")[0] for part in re.findall("suggestion: (.*)", shown)]
-    reading = reading[1 if name in ("from 1", "colours of CamVid") else 0]
+    reading = reading[{"from 1": 2, "colours of CamVid": 1}.get(name, 0)]
     (tmp_path / "colours.txt").write_text("\n".join(re.findall("^    (class.*)", shown, re.M)))
     train = f"train --images images --masks masks -o run {reading}"
     nested = ["--recursive"] * ("--recursive" in kind.said)
@@ -150,6 +150,11 @@ def test_jpeg_masks_are_refused_with_the_reason_and_a_way_out(written, tmp_path,
             [0, 8, 12, 15],
             None,
             [["--num-classes", "4", "--ids=0:0,8:1,12:2,15:3"], ["--num-classes", "16"]],
+        ),
+        (
+            [0, 1, 3, 255],
+            None,
+            [["--num-classes", "4"], ["--num-classes", "3", "--ids=0:0,1:1,3:2,255:255"]],
         ),
         ([*range(0, 40_000, 7)], None, [[]]),
         (
