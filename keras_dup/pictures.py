@@ -111,12 +111,13 @@ def grid(
     titles: Sequence[str],
     class_names: Sequence[str],
     width: int = 240,
+    colours: np.ndarray | None = None,
 ) -> Image.Image:
     """Rows of pictures of any size under titles, with a legend of the classes: a Pillow image."""
     scaled = [[_scaled(picture, width) for picture in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in scaled]
     canvas_width = len(titles) * (width + MARGIN) + MARGIN
-    key = legend(class_names, canvas_width)
+    key = legend(class_names, canvas_width, colours=colours)
     letters = width // 6  # of about 6 pixels each
     titles = [textwrap.fill(title, letters, break_long_words=False) for title in titles]
     top = 24 + 15 * max(title.count("\n") for title in titles)

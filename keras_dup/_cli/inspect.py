@@ -180,13 +180,14 @@ def _draw(arguments, folder, class_names, meaning):
 
     dataset = data.Folder(*folder, class_names=class_names, **meaning)
     size = arguments.crop_size or crop_size(dataset)
+    look = {"class_names": dataset.class_names, "colours": dataset.palette}
     rows = []
     for i in np.linspace(0, len(dataset) - 1, min(len(dataset), _PAIRS)).astype(int).tolist():
         image, label_map = dataset.image(i), dataset.label_map(i)
-        row = [image, pictures.mixed(image, label_map, class_names=dataset.class_names)]
         crop, crop_map = map(np.asarray, augment(image, label_map, size, (arguments.seed, i)))
         crop, crop_map = np.rint(crop).astype(np.uint8), crop_map.astype(np.uint8)
-        rows.append([*row, crop, pictures.mixed(crop, crop_map, class_names=dataset.class_names)])
+        pairs = (image, label_map), (crop, crop_map)
+        rows.append([part for pair in pairs for part in (pair[0], pictures.mixed(*pair, **look))])
     titles = ["image", "mask", f"augmented, {size[0]} x {size[1]}", "its mask"]
-    write_picture(pictures.grid(rows, titles, dataset.class_names), arguments.output)
+    write_picture(pictures.grid(rows, titles, **look), arguments.output)
     print(f"{arguments.output}: {len(rows)} pairs, as they are and as they are trained on")

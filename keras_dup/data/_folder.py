@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from keras_dup._label_maps import VOID, IdCounts, palette
+from keras_dup._label_maps import VOID, IdCounts
 from keras_dup.data._images import check_image, image_size, read_image
 from keras_dup.data._listing import mask_files, pair
 from keras_dup.data._masks import read_mask
@@ -82,8 +82,8 @@ class Folder:
 
     @property
     def palette(self) -> np.ndarray:
-        """PASCAL VOC's colours, uint8 (256, 3)."""
-        return palette()
+        """What to draw classes with: the colours of the masks, or VOC's, uint8 (256, 3)."""
+        return self.values.palette()
 
     def image(self, i: int) -> np.ndarray:
         """Returns image i as uint8 (H, W, 3)."""

@@ -61,7 +61,7 @@ def pair(
     if names is not None:
         suffix = found.image_suffix  # a list may have it or not
         chosen = [n if n in found.images else n.removesuffix(suffix) for n in read_names(names)]
-    _check_pairs(chosen, found.images, images, "image")
+    _check_pairs(chosen, found.images, images, "image", found.mask_suffix)
     _check_pairs(chosen, found.masks, masks, "mask", found.mask_suffix)
     if not chosen:
         raise ValueError(f"{names}: no names in the list, one per line is expected")
@@ -259,7 +259,7 @@ def _walk(folder, recursive):
 
 
 def _nested(folder, endings):
-    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for subfolder in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
         yield from (p for p in sorted(subfolder.iterdir()) if p.suffix.lower() in endings)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_dup._label_maps import VOID, IdTable, check_ids
+from keras_dup._label_maps import VOID, IdTable, check_ids, palette
 from keras_dup.data._tables import Colours, Ids, read_table
 
 __all__ = ["MaskValues", "count_colours"]
@@ -50,6 +50,17 @@ class MaskValues:
         else:
             self._ids = IdTable(table.classes, num_classes)
 
+    def palette(self) -> np.ndarray:
+        """Returns what to draw the classes with, uint8 (256, 3): the colours of the files.
+
+        PASCAL VOC's where the files have none; the first one of a class that has several.
+        """
+        colours = palette()
+        if self._colours is not None:
+            for colour, k in reversed(self._colours.table.classes.items()):
+                colours[k] = colours[k] if k == VOID else colour
+        return colours
+
     @property
     def are_colours(self) -> bool:
         """Whether the values are colours."""
@@ -84,7 +95,7 @@ class _ColourTable:
                 f"{table.source}: {count} classes, but num_classes is {num_classes} "
                 f"(classes 0..{num_classes - 1} and void {VOID})"
             )
-        self.source = table.source
+        self.table = table
         codes = np.array([r << 16 | g << 8 | b for r, g, b in table.classes], np.uint32)
         self.modulus = np.uint32(_modulus(codes))
         places = codes % self.modulus
@@ -123,7 +134,7 @@ class _ColourTable:
             )
         return (
             f"{name}: {wrong.sum()} of {wrong.size} pixels have a colour that is not in "
-            f"{self.source}: {'; '.join(parts)}{more}; {advice}"
+            f"{self.table.source}: {'; '.join(parts)}{more}; {advice}"
         )
 
 

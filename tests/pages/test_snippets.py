@@ -9,6 +9,7 @@ import shlex
 import shutil
 import statistics
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -30,21 +31,46 @@ def named(page):
     return page.relative_to(ROOT).as_posix()
 
 
+# {folder of masks: (ending, what is saved of a label map of 7 classes with void)}
+_MASKS = {
+    "binary_masks": (".png", lambda label_map: (label_map == 0).astype("uint8") * 255),
+    "masks_from_1": (".png", lambda label_map: label_map + np.uint8(1)),
+    "masks_without_void": (".png", lambda label_map: label_map % np.uint8(7)),
+    "colour_masks": (".png", lambda label_map: data.palette()[label_map]),
+    "numpy_masks": (".npy", lambda label_map: label_map),
+    "tiff_masks": (".tif", lambda label_map: label_map),
+    "webp_masks": (".webp", lambda label_map: label_map),
+    "named_masks": ("_mask.png", lambda label_map: label_map),
+    "jpeg_masks": (".jpg", lambda label_map: (label_map == 0).astype("uint8") * 255),
+}
+
+
 @pytest.fixture(scope="module")
 def example_files(tmp_path_factory):
     """A folder as the pages suppose it: photo.jpg, images/, masks/, and masks of other kinds."""
     folder = tmp_path_factory.mktemp("user")
     shutil.copy(ROOT / "docs/images/cat.jpg", folder / "photo.jpg")
-    for name in ("images", "masks", "binary_masks", "colour_masks", "converted"):
-        (folder / name).mkdir()
-    drawn = data.Shapes(10, size=(96, 96))
+    parts = "images", "masks", "converted", "nested/images/part", "nested/masks/part"
+    drawn, colours = data.Shapes(10, size=(96, 96)), data.palette()
+    for name in (*parts, *_MASKS):
+        (folder / name).mkdir(parents=True)
     for i in range(len(drawn)):
+        label_map = drawn.label_map(i)
         Image.fromarray(drawn.image(i)).save(folder / f"images/{i}.jpg")
-        data.save_label_map(folder / f"masks/{i}.png", drawn.label_map(i))
-        object_or_not = Image.fromarray((drawn.label_map(i) == 0).astype("uint8") * 255)
-        object_or_not.save(folder / f"binary_masks/{i}.png")
-    colours = data.palette()[drawn.label_map(0)]
-    Image.fromarray(colours).save(folder / "colour_masks/1.png")
+        Image.fromarray(drawn.image(i)).save(folder / f"nested/images/part/{i}.jpg")
+        for place in (f"masks/{i}", f"nested/masks/part/{i}"):
+            data.save_label_map(folder / f"{place}.png", label_map)
+        for name, (ending, make) in _MASKS.items():
+            made = make(label_map)
+            if ending == ".npy":
+                np.save(folder / f"{name}/{i}.npy", made)
+            else:
+                Image.fromarray(made).save(folder / f"{name}/{i}{ending}", lossless=True)
+    lines = [
+        f"{name} {r} {g} {b}"
+        for name, (r, g, b) in zip(drawn.class_names, colours.tolist(), strict=False)
+    ]
+    (folder / "colours.txt").write_text("\n".join([*lines, "void 224 224 192"]))
     return folder
 
 
