@@ -29,9 +29,17 @@ _BAND_PIXELS = 2**16
 _BACKGROUNDS = {"background", "_background_", "bg", "void", "unlabelled", "unlabeled", "0"}
 
 
-def coloured(label_map: np.ndarray) -> np.ndarray:
-    """(H, W) class ids -> (H, W, 3) uint8, VOC's palette."""
-    return palette()[label_map]
+def coloured(label_map: np.ndarray, colours: np.ndarray | Sequence | None = None) -> np.ndarray:
+    """(H, W) class ids -> (H, W, 3) uint8, in `class_colours`."""
+    return class_colours(colours)[label_map]
+
+
+def class_colours(colours: np.ndarray | Sequence | None) -> np.ndarray:
+    """uint8 (256, 3): given colours (K, 3) of classes, and VOC's for the other ids; of void too."""
+    table = palette()
+    if colours is not None:
+        table[: min(len(colours), VOID)] = np.asarray(colours)[:VOID]
+    return table
 
 
 def overlay(
@@ -39,7 +47,7 @@ def overlay(
     label_map: np.ndarray,
     class_names: Sequence[str],
     opacity: float = OPACITY,
-    colours: np.ndarray | None = None,
+    colours: np.ndarray | Sequence | None = None,
 ) -> Image.Image:
     """The image with the colours of its classes over it, and a legend of those that occur.
 
@@ -69,7 +77,7 @@ def mixed(
     label_map: np.ndarray,
     opacity: float = OPACITY,
     class_names: Sequence[str] = ("background",),
-    colours: np.ndarray | None = None,
+    colours: np.ndarray | Sequence | None = None,
 ) -> np.ndarray:
     """(H, W, 3) uint8: the image with the colours of its classes over it, without a legend."""
     whole = np.empty((*label_map.shape, 3), np.uint8)
@@ -80,9 +88,7 @@ def mixed(
 
 def _mixed(image, label_map, opacity, class_names, colours):
     """Yields (rows, their pixels)."""
-    table, shares = palette(), np.full((256, 1), opacity)
-    if colours is not None:
-        table[: len(colours)] = colours
+    table, shares = class_colours(colours), np.full((256, 1), opacity)
     for k, name in enumerate(class_names):
         if name.casefold() in _BACKGROUNDS:
             shares[k] = 0
@@ -111,7 +117,7 @@ def grid(
     titles: Sequence[str],
     class_names: Sequence[str],
     width: int = 240,
-    colours: np.ndarray | None = None,
+    colours: np.ndarray | Sequence | None = None,
 ) -> Image.Image:
     """Rows of pictures of any size under titles, with a legend of the classes: a Pillow image."""
     scaled = [[_scaled(picture, width) for picture in row] for row in rows]
@@ -142,20 +148,26 @@ def _scaled(picture, width):
 
 
 def worst(
-    predict: _Predict, dataset: "Dataset", report: Mapping[str, typing.Any], count: int = 6
+    predict: _Predict,
+    dataset: "Dataset",
+    report: Mapping[str, typing.Any],
+    count: int = 6,
+    colours: np.ndarray | Sequence | None = None,
 ) -> Image.Image:
     """The `count` images with the lowest mIoU: image, truth, prediction and difference in a row.
 
-    Args: as in `keras_dup.evaluation.evaluate`, and its report.  Returns: a Pillow image.
+    Args: as in `keras_dup.evaluation.evaluate`, its report, and (K, 3) colours of the classes.
+    Returns: a Pillow image.
     """
     scored = [(value, i) for i, value in enumerate(report["image_miou"]) if value is not None]
     rows = []
     for _, i in sorted(scored)[:count]:
         image, truth = dataset.image(i), dataset.label_map(i)
         found = predict(image)
-        rows.append([image, coloured(truth), coloured(found), difference(truth, found)])
+        label_maps = [coloured(label_map, colours) for label_map in (truth, found)]
+        rows.append([image, *label_maps, difference(truth, found)])
     titles = ["image", "truth", "prediction", "wrong"]
-    return grid(rows, titles, dataset.class_names)
+    return grid(rows, titles, dataset.class_names, colours=colours)
 
 
 def comparison(
@@ -180,18 +192,18 @@ def comparison(
     Returns: a Pillow image. Errors are red, void is white.
     """
     predictors, rows = predictors or {}, []
+    classes = dataset.class_names, getattr(dataset, "palette", None)
     if chosen is None:
         chosen = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist()
     for i in chosen:
         image, truth = dataset.image(i), dataset.label_map(i)
-        row = [image, mixed(image, truth, opacity, dataset.class_names)]
+        row = [image, mixed(image, truth, opacity, *classes)]
         for predict in predictors.values():
             found = np.asarray(predict(image))
-            shown = mixed(image, found, opacity, dataset.class_names)
-            row += [shown, difference(truth, found)]
+            row += [mixed(image, found, opacity, *classes), difference(truth, found)]
         rows.append(row)
     titles = ["image", "truth", *(text for title in predictors for text in (title, "wrong"))]
-    return grid(rows, titles, dataset.class_names, width)
+    return grid(rows, titles, classes[0], width, classes[1])
 
 
 def confusion(
@@ -230,14 +242,14 @@ def legend(
     class_names: Sequence[str],
     width: int,
     ids: Sequence[int] | None = None,
-    colours: np.ndarray | None = None,
+    colours: np.ndarray | Sequence | None = None,
 ) -> Image.Image:
     """A strip of the colours and names of the classes, or of those in `ids`: a Pillow image.
 
     A name that no font here can draw is written as its id, and a last line says so.
     """
     ids = range(len(class_names)) if ids is None else ids
-    table = palette() if colours is None else np.asarray(colours)
+    table = class_colours(colours)
     names = [_written(class_names[k], str(k)) for k in ids]
     places, x, y = [], MARGIN, 0
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))

@@ -94,7 +94,7 @@ def test_classes_of_one_name_are_all_reported(names, keys):
     assert report["iou"] == dict(zip(keys, [1, 0.5, pytest.approx(2 / 3)], strict=True))
     assert len(report["boundary_iou"]) == 4
     assert report["boundary_iou"]["mean"] == pytest.approx((1 + 1 / 2 + 2 / 3) / 3)
-    assert len(evaluation.table(report).splitlines()) == 6
+    assert len(evaluation.table(report).splitlines()) == 7
 
 
 def test_a_class_that_no_mask_has_is_said():
@@ -104,7 +104,7 @@ def test_a_class_that_no_mask_has_is_said():
     with pytest.warns(UserWarning, match=said):
         report = evaluation.evaluate(np.asarray, masks, verbose=False)
     assert report["miou"] == 1 and len(report["warnings"]) == 1
-    assert "object          absent" in evaluation.table(report)
+    assert "object            absent" in evaluation.table(report)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.evaluate(np.asarray, Labelled(PAIRS, 4), verbose=False)
@@ -234,3 +234,43 @@ def test_blocks_are_reported_beside_the_truth_and_chance():
     assert without["predicted"] is None and without["predicted_over_chance"] is None
     with pytest.raises(ValueError, match="ratio=1; at least 2 is expected"):
         evaluation.block_borders(truth, 1)
+
+
+def test_dice_precision_and_recall_are_those_of_the_counts():
+    report = evaluate(Labelled(PAIRS, 5))
+    counts = np.array(report["confusion"])
+    for k, name in enumerate(report["iou"]):
+        right, true, found = counts[k, k], counts[k].sum(), counts[:, k].sum()
+        if k == 4:  # in neither
+            assert (
+                report["dice"][name] is report["precision"][name] is report["recall"][name] is None
+            )
+            continue
+        assert report["precision"][name] == right / found
+        assert report["recall"][name] == right / true
+        assert report["dice"][name] == pytest.approx(2 * right / (true + found))
+    present = [value for value in report["dice"].values() if value is not None]
+    assert report["mean_dice"] == pytest.approx(np.mean(present))
+
+
+def test_two_models_are_compared_on_the_same_draws_of_images():
+    truth, wrong = np.array([[0, 0, 0, 1]], np.uint8), np.zeros((1, 4), np.uint8)
+    # ours is always right, theirs misses class 1 in every second image
+    pairs = [(truth, truth if i % 2 else wrong) for i in range(40)]
+    other = iter([truth] * 40)
+    report = evaluation.evaluate(
+        lambda image: next(other), Labelled(pairs, 2), against=np.asarray, verbose=False
+    )
+    theirs = evaluation.evaluate(np.asarray, Labelled(pairs, 2), verbose=False)
+    assert report["against"] == theirs and report["miou"] == 1
+    difference = report["difference"]
+    assert difference["miou"][0] == 1 - theirs["miou"]
+    assert difference["pixel_accuracy"][0] == 0.125
+    # 20 of 40, give or take: a binomial with a standard deviation of 3.16
+    expected = [0.5, 0.5 - 1.96 * 0.079, 0.5 + 1.96 * 0.079]
+    np.testing.assert_allclose(difference["iou"]["class 1"], expected, atol=0.03)
+    lines = evaluation.table(report).splitlines()
+    assert lines[0].split()[:2] == ["model", "against"]
+    assert lines[2].split()[2:6] == ["100.00", "%", "50.00", "%"] and "+50.00  [+3" in lines[2]
+    same = evaluate(Labelled(PAIRS, 5), against=np.asarray)["difference"]
+    assert same["miou"] == [0, 0, 0] and same["iou"]["class 4"] is None

@@ -116,7 +116,7 @@ def plan(arguments, writes, dataset=None, files=()):
 
 def files_read(arguments):
     """The files that the command line names, without those of its folders."""
-    names = ("model", "names", "val_names", "class_names", "colours")
+    names = ("model", "compare", "names", "val_names", "class_names", "colours")
     found = [getattr(arguments, name, None) for name in names]
     return [path for path in found if path and Path(path).exists()]
 

@@ -46,7 +46,7 @@ def add(commands):
     predict.add_argument("--confidence", action="store_true", help=confidence)
     shares = f"also {_SHARES}: the share of each class in each image"
     predict.add_argument("--shares", action="store_true", help=shares)
-    colours = 'a text file with lines "name r g b"; VOC\'s colours by default'
+    colours = 'a text file with lines "name r g b"; by default those of the model'
     predict.add_argument("--colours", metavar="FILE", help=colours)
     options.add_inference(predict)
 
@@ -75,7 +75,7 @@ def _run(arguments):
     bad = 0
     if todo or arguments.shares:
         network, names = options.model(arguments)
-        look = _look(arguments, names)
+        look = _look(arguments, names, getattr(network, "colours", None))
         if arguments.shares:
             results.check_shares(output / _SHARES, look.names)
         writer = _Writer(arguments, network, look, settings)
@@ -192,10 +192,10 @@ def _mark(path, settings, overwrite):
     return mark
 
 
-def _look(arguments, names):
-    """The names and colours of the classes."""
+def _look(arguments, names, colours):
+    """The names and colours of the classes, by default those of the model."""
     if not arguments.colours:
-        return results.Look(names)
+        return results.Look(names, colours)
     from keras_dup._label_maps import VOID
     from keras_dup.data import _tables
 

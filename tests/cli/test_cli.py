@@ -1,5 +1,6 @@
 """The `keras-dup` command."""
 
+import argparse
 import json
 import re
 import sys
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_dup import _cli, data, models, projection
-from keras_dup._cli import options, outputs
+from keras_dup._cli import evaluate, options, outputs
 
 
 @pytest.fixture
@@ -124,12 +125,15 @@ def test_evaluate_prints_a_table_and_draws(model_file, tmp_path, capsys):
         label_map = np.where(shapes.label_map(i) == 255, 255, shapes.label_map(i) % 3)
         data.save_label_map(tmp_path / f"masks/{i}.png", label_map)
     folders = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks")]
-    _cli.main(["evaluate", model_file, *folders, "-o", str(tmp_path / "out")])
+    compared = ["--compare", model_file, "-o", str(tmp_path / "out")]
+    _cli.main(["evaluate", model_file, *folders, *compared])
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert f"mIoU  {100 * report['miou']:19.2f} %".split() in [
-        x.split() for x in printed.splitlines()
-    ]
+    score = f"{100 * report['miou']:.2f} %"
+    (line,) = [line for line in printed.splitlines() if line.startswith("mIoU  ")]
+    assert line.split()[1:] == [*score.split(), *score.split(), "+0.00", "[+0.00,", "+0.00]"]
+    page = (tmp_path / "out/report.html").read_text("utf-8")
+    assert score in page and f"{model_file} again" in page and "0.png: mIoU" in page
     assert set(report["trimap_miou"]) == {"2", "4", "8", "16"} and report["boundary_iou"]["mean"]
     assert report["blocks"]["ratio"] == 16 and "predicted borders on the 16 px grid" in printed
     assert sum(map(sum, report["confusion"])) > 0.8 * 3 * 48 * 64
@@ -318,3 +322,18 @@ def test_unknown_models_formats_and_missing_masks_are_named(labelled, tmp_path):
     with pytest.raises(SystemExit, match="--images and --masks go together"):
         _cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled[:2]])
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_says_where_names_of_classes_differ():
+    say = evaluate._different
+    assert say(["sky", "road"], ["Sky", "road"], "x") == say(["0", "1"], ["sky", "road"], "x") == ""
+    message = say(["sky", "road"], ["road", "car"], "the data set")
+    assert message.startswith("2 of 2 classes have other names in the data set than in the model")
+    assert message.endswith("class 0 is 'road' there, 'sky' here")
+
+
+def test_models_of_other_classes_are_not_compared(monkeypatch):
+    monkeypatch.setattr(options, "predictor", lambda arguments: (np.asarray, list("abc")))
+    arguments = argparse.Namespace(model="x.keras", compare="y.keras")
+    with pytest.raises(ValueError, match=r"--compare: y.keras has 3 classes, x.keras 2; they can"):
+        evaluate._against(arguments, ["a", "b"])
