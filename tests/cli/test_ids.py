@@ -46,6 +46,15 @@ def test_fit_stops_where_masks_hold_one_class_and_void(binary, capsys):
     assert "3 label maps" in capsys.readouterr().out
 
 
+def test_fit_takes_colours_and_their_names(binary, capsys):
+    (binary / "colours.txt").write_text("ground 0 0 0\nthing 255 255 255\n")
+    fit = ["fit", "masks", "--ratio", "8", "--channels", "4", "-o", "w.npz", "--workers", "1"]
+    with pytest.raises(SystemExit, match="--num-classes is missing"):
+        _cli.main(fit)
+    _cli.main([*fit, "--colours", "colours.txt"])
+    assert "shares of the pixels: ground 66.67%, thing 33.33%" in capsys.readouterr().out
+
+
 def test_fit_warns_of_a_class_that_occurs_in_no_mask(binary, capsys):
     three = ["3" if text == "2" else text for text in FIT]
     _cli.main([*three, "--ids", "0:0,255:1", "--workers", "1"])

@@ -89,8 +89,9 @@ def test_every_fault_is_told_and_the_rest_is_drawn(written, tmp_path, capsys):
 def test_nothing_that_is_read_is_overwritten(written, tmp_path, capsys):
     written("ids")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for output in ("masks/00.png", "images/new.png", "colours.txt"):
-        _, end = inspect(capsys, "-o", output, "--colours", "colours.txt")
+    (tmp_path / "images/deep").mkdir()
+    for output in ("masks/00.png", "images/new.png", "colours.txt", "images/deep/new.png"):
+        _, end = inspect(capsys, "-o", output, "--colours", "colours.txt", "--recursive")
         assert "give another -o" in end
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

@@ -28,6 +28,8 @@ def test_two_commands_train_and_export_a_network(tmp_path, monkeypatch):
     assert names == [*mask_kinds.CLASSES]
     report = json.loads((tmp_path / "run/report.json").read_text())
     assert set(report["iou"]) == set(names)
+    colours = [mask_kinds.COLOURS[k] for k in range(3)]
+    assert [tuple(colour) for colour in models.load("run/best.keras").colours] == colours
     lines = (tmp_path / "colours.txt").read_text().splitlines()
     (tmp_path / "colours.txt").write_text("\n".join(lines[::-1]))  # the names say which is which
     val = json.loads((tmp_path / "run/split.json").read_text())["val"]["files"]

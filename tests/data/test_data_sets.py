@@ -83,7 +83,7 @@ SBD = "benchmark_RELEASE/dataset/"
 
 
 MISSING = FileNotFoundError, "not in the archive"
-RGB = encoded(Image.new("RGB", (8, 6)), "PNG")
+RGB = encoded(Image.new("RGB", (8, 6), (1, 2, 3)), "PNG")
 
 
 @pytest.mark.parametrize(

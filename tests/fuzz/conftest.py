@@ -5,7 +5,7 @@ import os
 import mutations
 from hypothesis import HealthCheck, settings
 
-PARSERS = 12  # tests that read mutated files: FUZZ_INPUTS is spread over them
+PARSERS = 14  # tests that read mutated files: FUZZ_INPUTS is spread over them
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 0))
 
 settings.register_profile(

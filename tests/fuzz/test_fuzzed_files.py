@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_dup import _lists, models, projection, training
 from keras_dup._cli import options
-from keras_dup.data import _images, _listing, _masks
+from keras_dup.data import _images, _listing, _masks, _tables
 from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.training import _log, _recipe_files
 
@@ -54,7 +54,19 @@ def mask_files():
     files = [(grey, "PNG"), (palette, "PNG"), (wide, "PNG"), (grey.convert("1"), "PNG")]
     files += [(image, name) for image in (grey, palette) for name in ("TIFF", "BMP", "GIF")]
     files += [(wide, "TIFF"), (Image.fromarray(ids.astype(np.int32)), "TIFF")]
-    return [encoded(image, name) for image, name in files]
+    files += [(grey, "WEBP"), (Image.fromarray(np.stack([ids] * 3, -1)), "WEBP")]
+    lossless = {"WEBP": {"lossless": True}}
+    return [encoded(image, name, **lossless.get(name, {})) for image, name in files]
+
+
+def array_files():
+    ids = np.random.default_rng(0).integers(0, 3, (9, 12), np.uint8)
+    found = []
+    for array in (ids, ids.astype(np.int64), ids[..., None] == 1, ids.T.astype(">u2")):
+        file = io.BytesIO()
+        np.save(file, array)
+        found.append(file.getvalue())
+    return found
 
 
 def encoded(image, name, **options):
@@ -100,6 +112,11 @@ def read_class_names(path):
     assert len(options.class_names(path, 4)) == 4
 
 
+def read_colours(path):
+    table = _tables.read_table(None, path)
+    assert set(table.classes.values()) - {255} == set(range(len(table.names)))
+
+
 def read_recipe(path):
     assert isinstance(training.load_recipe(path), training.Recipe)
 
@@ -117,6 +134,10 @@ TEXTS = {
     "names.txt": (_lists.read_lines, [NAMES.encode(), NAMES.encode("utf-16"), b"a\r\nb\r\n"]),
     "chosen.txt": (_listing.read_names, [NAMES.encode(), b"\xef\xbb\xbfa\nb\n"]),
     "classes.txt": (read_class_names, ["sky\nroad\nother\n街\n".encode(), NAMES.encode("utf-16")]),
+    "colours.txt": (
+        read_colours,
+        [b"sky 1 2 3\nvoid 0 0 0\n", b"name,r,g,b\nsky,1,2,3\n", b"1 2 3\tsky\n# a\n"],
+    ),
     "recipe.json": (
         read_recipe,
         [json.dumps({"name": "a", "num_classes": 3, "crop_size": [65, 65]}).encode()],
@@ -127,7 +148,7 @@ TEXTS = {
     ),
     "log.csv": (read_log, [LOG.encode()]),
 }
-IMAGES, MASKS = image_files(), mask_files()
+IMAGES, MASKS, ARRAYS = image_files(), mask_files(), array_files()
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +180,11 @@ def test_image_files(folder, part, data):
 @given(data=st.data())
 def test_mask_files(folder, part, data):
     check(read_mask, folder / "mask", data.draw(mutated(MASKS[part])))
+
+
+@given(data=st.data())
+def test_array_files(folder, data):
+    check(read_mask, folder / "mask.npy", data.draw(mutated(ARRAYS)))
 
 
 @pytest.fixture(scope="module")
