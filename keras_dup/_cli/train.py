@@ -173,6 +173,7 @@ def _completed(recipe, given):
 def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
     from keras_dup import _pretrained, models
+    from keras_dup.projection import _fitting
     from keras_dup.training import _network
 
     weights = recipe.file_or_name(recipe.weights)
@@ -191,10 +192,9 @@ def _check_network(recipe):
     named = recipe.projection not in ("", "random", "nearest")
     projection = recipe.file_or_name(recipe.projection)
     fitted = models.load_projection(projection) if named else None
-    most = recipe.window_ratio**2 * recipe.num_classes
-    if recipe.channels > most and recipe.decoder == "dupsampling":
-        ratio = f"ratio {recipe.window_ratio} and {recipe.num_classes} classes"
-        raise ValueError(f"channels={recipe.channels}: {most} at most, for {ratio}")
+    if not recipe.projection and recipe.decoder == "dupsampling":
+        shape = recipe.num_classes, recipe.window_ratio, recipe.channels
+        _fitting.check_channels(*shape, "pca", constant_windows=False)
     bare = {"weights": "", "new_layers_variance": 0.0}
     bare |= {} if named else {"initializer": "glorot_uniform", "interpolated_scores": False}
     _network._built(dataclasses.replace(recipe, **bare), fitted)

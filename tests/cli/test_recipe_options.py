@@ -72,11 +72,14 @@ def test_what_cannot_be_is_told_before_keras_is_loaded(arguments, told, monkeypa
     [
         ("--low-level-features b2u2", "no feature .*did you mean 'b2u2c3'"),
         ("--weights imagnet", "weights=imagnet: no such file; did you mean 'imagenet'"),
-        ("--weights run/best.keras", "weights=run/best.keras: no such file"),
+        ("--weights run/best.keras", "weights=.run/best.keras.*no such file"),
         ("--backbone efficientnet_lite1 --weights imagenet", "not for efficientnet_lite1; there"),
         ("--teacher big.keras", "teacher=big.keras: no such file"),
         ("--projection w.npz", "w.npz"),
-        ("--ratio 2 --fusion-stride 2 --channels 64", "channels=64: 28 at most, for ratio 2"),
+        (
+            "--ratio 2 --fusion-stride 2 --channels 64",
+            "channels is 64, but ratio 2 and 7 classes give at most 24",
+        ),
         ("--ratio 16 --fusion-stride 8", "ratio=16, fusion_stride=8"),
     ],
 )
