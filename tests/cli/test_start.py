@@ -116,6 +116,13 @@ def test_what_tensorflow_says_is_shown_where_it_cannot_be_loaded(monkeypatch, ca
     assert capfd.readouterr().err == "no such CPU\n"
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_complete_options_of_recipes_and_their_values(shell):
+    shtab = pytest.importorskip("shtab", reason="which users install for completion")
+    script = shtab.complete(_cli.parser(), shell)
+    assert "--steps-per-epoch" in script and "mixed_bfloat16" in script
+
+
 @pytest.mark.parametrize(
     ("argv", "orig_argv", "is_command"),
     [
