@@ -186,9 +186,7 @@ def build(
         if brings_w:
             raise ValueError(f"build: the W in weights is {_OTHER_W}")
         warnings.warn(_RANDOM_W, stacklevel=2)
-    if class_names is None:
-        return model
-    return labelled(model, class_names, colours)
+    return model if class_names is None else labelled(model, class_names, colours)
 
 
 def _trained_model(

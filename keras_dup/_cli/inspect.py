@@ -2,6 +2,7 @@
 
 import shlex
 
+from keras_dup._augmentations import AUGMENTATIONS, check_augmentation
 from keras_dup._cli import masks, options
 from keras_dup._void import VOID
 
@@ -25,7 +26,7 @@ def add(commands):
             "inspect images/ masks/ --num-classes 2 --ids 0:0,255:1 -o pairs.png",
         ),
     )
-    inspect.set_defaults(check=masks.given, run=_run)
+    inspect.set_defaults(check=_check, run=_run)
     inspect.add_argument("images", help="folder of images")
     inspect.add_argument("masks", help="folder of their masks")
     inspect.add_argument("--num-classes", type=int, help="by default what the masks suggest")
@@ -34,9 +35,16 @@ def add(commands):
     inspect.add_argument("--class-names", help="text file with one name per line")
     crop = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
     inspect.add_argument("--crop-size", **crop, help="of the picture; default: as `train` takes")
+    names = f"more effects: {', '.join(AUGMENTATIONS)}"
+    inspect.add_argument("--augmentation", nargs="*", default=[], metavar="TEXT", help=names)
     inspect.add_argument("--seed", type=int, default=0, help="of the augmentation")
     inspect.add_argument("-o", "--output", default="inspect.png", help="picture (inspect.png)")
     options.add_limits(inspect)
+
+
+def _check(arguments):
+    masks.given(arguments)
+    check_augmentation(arguments.augmentation)
 
 
 def _run(arguments):
@@ -184,7 +192,8 @@ def _draw(arguments, folder, class_names, meaning):
     rows = []
     for i in np.linspace(0, len(dataset) - 1, min(len(dataset), _PAIRS)).astype(int).tolist():
         image, label_map = dataset.image(i), dataset.label_map(i)
-        crop, crop_map = map(np.asarray, augment(image, label_map, size, (arguments.seed, i)))
+        drawn = {"seed": (arguments.seed, i), "augmentation": arguments.augmentation}
+        crop, crop_map = map(np.asarray, augment(image, label_map, size, **drawn))
         crop, crop_map = np.rint(crop).astype(np.uint8), crop_map.astype(np.uint8)
         pairs = (image, label_map), (crop, crop_map)
         rows.append([part for pair in pairs for part in (pair[0], pictures.mixed(*pair, **look))])

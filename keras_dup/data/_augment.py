@@ -1,16 +1,16 @@
-"""The paper's augmentation: random scale, left-right flip, random crop (Sec. 4)."""
+"""The paper's augmentation: random scale, left-right flip, random crop (Sec. 4); more by name."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_dup._augmentations import check_augmentation
 from keras_dup._label_maps import VOID
+from keras_dup.data._effects import MEAN_COLOUR, change_colours, change_places
 
-__all__ = ["MEAN_COLOUR", "augment", "crop_shape"]
-
-MEAN_COLOUR = 127.0
-"""What fills the image where there is none: mid-grey, near zero after preprocessing."""
+__all__ = ["augment", "crop_shape"]
 
 
 def augment(
@@ -20,6 +20,7 @@ def augment(
     seed: tuple[int, int] | tf.Tensor,
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
+    augmentation: Sequence[str] = (),
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scales, flips and crops an image and its label map alike (Tian et al. 2019, Sec. 4).
 
@@ -36,12 +37,16 @@ def augment(
         seed: two integers; the outcome is a pure function of the arguments and these.
         scale_range: smallest and largest scale, drawn uniformly.
         flip: whether every second crop, at random, is flipped left-right.
+        augmentation: names of more effects, as in `train_batches`.
 
     Returns: image float32 (height, width, 3) in 0..255, label map int32 (height, width).
     """
     crop = crop_shape(crop_size)
+    check_augmentation(augmentation)
     window = _draw_window(tf.shape(label_map), crop, seed, scale_range, flip)
-    return _scale_image(image, window, crop), _scale_label_map(label_map, window, crop)
+    scaled = change_colours(_scale_image(image, window), augmentation, seed)
+    padded = _pad(scaled, window, crop, MEAN_COLOUR)
+    return change_places(padded, _scale_label_map(label_map, window, crop), augmentation, seed)
 
 
 def crop_shape(crop_size: int | tuple[int, int]) -> tuple[int, int]:
@@ -78,11 +83,11 @@ def _place(slack, draws):
     return tf.minimum(tf.floor(draws * (slack + 1.0)), slack)
 
 
-def _scale_image(image, window, crop):
+def _scale_image(image, window):
     begin, size = tf.concat([window.begin, [0]], 0), tf.concat([window.size, [3]], 0)
     taken = tf.slice(image, begin, size)
     taken = tf.cond(window.flipped, lambda: tf.reverse(taken, [1]), lambda: taken)
-    return _pad(tf.image.resize(taken, window.scaled_size), window, crop, MEAN_COLOUR)
+    return tf.image.resize(taken, window.scaled_size)
 
 
 def _scale_label_map(label_map, window, crop):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_dup import presets
+from keras_dup._augmentations import check_augmentation
 from keras_dup._nearest import hint
 from keras_dup._void import VOID
 
@@ -162,6 +163,9 @@ class Recipe:
     scale_range: tuple[float, float] = (0.5, 2.0)
     """Bounds of the random scale of training images, drawn continuously (DeepLab: in steps of
     0.25)."""
+    augmentation: tuple[str, ...] = ()
+    """More effects on training images: "color_jitter", "grayscale", "gaussian_blur", "rotation",
+    "erasing"; see `keras_dup.data.train_batches`."""
     batch_size: int = 16
     """Over all devices and workers together."""
     train_batch_norm: bool = True
@@ -268,6 +272,10 @@ class Recipe:
             count = len(getattr(self, name))
             if count not in (0, self.num_classes):
                 raise self._error(f"{count} {name}, but num_classes={self.num_classes}")
+        try:
+            check_augmentation(self.augmentation)
+        except ValueError as error:
+            raise self._error(error) from None
         self._check_loss()
         self._check_contradictions()
 

@@ -176,7 +176,7 @@ class _Run:
 
     def _stream(self, step):
         """What the batches from a step on are made by."""
-        names = "batch_size", "crop_size", "seed", "scale_range"
+        names = "batch_size", "crop_size", "seed", "scale_range", "augmentation"
         return {name: getattr(self.recipe, name) for name in names} | {"start_step": step}
 
     def finish(self, validated):

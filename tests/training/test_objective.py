@@ -138,7 +138,7 @@ def test_two_replicas_learn_from_a_teacher_as_one_does(helped, fitted):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_helped_run_resumes_to_the_weights_of_an_uninterrupted_one(policy, helped, tmp_path):
-    recipe = dataclasses.replace(helped, dtype_policy=policy, ema=0.5)
+    recipe = dataclasses.replace(helped, dtype_policy=policy, ema=0.5, augmentation=("rotation",))
     training.train(recipe, tmp_path / "whole")
 
     def ctrl_c(self, batch, logs=None):
