@@ -76,6 +76,11 @@ def architecture_of_weights(recipe: Recipe, given: Collection[str]) -> dict[str,
     if recipe.network or not isinstance(model, keras.Model):
         return {}
     found = architecture(model)
+    if found["backbone"] is None:
+        raise ValueError(
+            f"weights={recipe.weights}: the backbone of that model is none of the package; build "
+            "the network in a function of yours, and name it as network=MODULE:FUNCTION"
+        )
     if "backbone" in given and recipe.backbone != found["backbone"]:
         raise ValueError(
             f"weights={recipe.weights} are of the backbone {found['backbone']}, not "

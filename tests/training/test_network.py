@@ -12,7 +12,8 @@ import tensorflow as tf
 from ten_steps import build
 from tiny_run import TINY
 
-from keras_dup import data, projection, training
+from keras_dup import data, models, projection, training
+from keras_dup.training import _network
 
 
 def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch):
@@ -71,6 +72,33 @@ def test_strides_and_widths_of_a_recipe_reach_its_network_and_its_training():
     assert np.isfinite(history.history["loss"]).all()
     predicting.set_weights(model.get_weights())
     assert predicting(image).shape == (4, 30, 30, 7)
+
+
+def test_a_recipe_is_like_the_trained_model_that_it_starts_from(fitted, capsys):
+    recipe = dataclasses.replace(TINY, weights="voc_animals")
+    found = _network.architecture_of_weights(recipe, {"channels"})
+    assert found["backbone"] == "efficientnet_lite0" and found["output_stride"] == 16
+    assert set(found["low_level_features"]) == {"b2u2c3", "b5u3c3"}
+    assert found["initializer"] == "nearest" and not {"channels", "num_classes"} & set(found)
+    trained = models.load("voc_animals")
+    model = training.build_network(dataclasses.replace(recipe, **found), fitted)
+    said = "weights: 335 of 340 variables; new: compressed, dupsampling, softmax\n"
+    assert capsys.readouterr().out == said
+    kernels = [x.get_layer("fuse_b2u2c3_2_pointwise_conv").kernel for x in (trained, model)]
+    np.testing.assert_array_equal(*kernels)
+    other = _network.architecture_of_weights(
+        dataclasses.replace(recipe, decoder="bilinear"), {"decoder"}
+    )
+    assert set(other) == {"backbone", "output_stride", "low_level_features"}
+    with pytest.raises(
+        ValueError, match=r"voc_animals are of the backbone efficientnet_lite0, not"
+    ):
+        _network.architecture_of_weights(
+            dataclasses.replace(recipe, backbone="resnet50"), {"backbone"}
+        )
+    assert (
+        _network.architecture_of_weights(dataclasses.replace(recipe, weights="imagenet"), ()) == {}
+    )
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
