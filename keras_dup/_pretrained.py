@@ -27,7 +27,10 @@ def load_weights(
     Args:
         model: of `models.build`.
         backbone: its backbone.
-        weights: a trained model, "imagenet", or a file that is no `.keras`.
+        weights: a trained model, a file that is no `.keras`, or "imagenet": for efficientnet_lite0
+            part of the package, for mobilenet_v2 of `keras.applications` (9 MB), for ResNet and
+            Xception DeepLab's archives (270 to 480 MB). Downloads happen once and are kept in
+            Keras's cache.
         keep_w: W, which was given, stays as it is if a trained model has another.
 
     Returns: True where W was among the variables that were set.
@@ -42,6 +45,8 @@ def load_weights(
     weights = str(weights)
     if weights == "imagenet" and isinstance(backbone, keras.Model):
         raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
+    if weights == "imagenet" and backbone in _deeplab.IMAGENET:
+        weights = str(_download(backbone))
     if weights == "imagenet":
         load_imagenet(model, backbone)
         return False
@@ -57,24 +62,13 @@ def load_weights(
 
 
 def load_imagenet(model: keras.Model, backbone: str) -> None:
-    """Gives the backbone in `model` its published ImageNet weights.
-
-    | backbone | source | size |
-    |---|---|---|
-    | efficientnet_lite0 | part of the package | |
-    | mobilenet_v2 | `keras.applications` | 9 MB |
-    | resnet50, resnet101, xception65, xception71 | DeepLab's archives | 270 to 480 MB |
-
-    Downloads happen once and are kept in Keras's cache.
-    """
+    """Gives the backbone in `model` ImageNet weights of the package or of `keras.applications`."""
     if backbone in SHIPPED:
         file = importlib.resources.files("keras_dup.saved_models") / SHIPPED[backbone]
         with importlib.resources.as_file(file) as path, np.load(path) as f:
             for variable in model.variables:
                 if variable.path in f:
                     variable.assign(f[variable.path])
-    elif backbone in _deeplab.IMAGENET:
-        _deeplab.load_checkpoint(model, backbone, _download(backbone))
     elif backbone == "mobilenet_v2":
         source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
         _copy_mobilenet_v2(source, model)

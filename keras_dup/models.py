@@ -197,7 +197,7 @@ def _trained_model(
         return weights
     if str(weights).endswith(".keras") and not os.path.isfile(weights):
         raise FileNotFoundError(f"build: weights={str(weights)!r}: there is no such file")
-    return load(weights) if weights in _MODELS or str(weights).endswith(".keras") else weights
+    return _read(weights) if weights in _MODELS or str(weights).endswith(".keras") else weights
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:
@@ -209,9 +209,13 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
         ValueError: neither a file nor a name (the names are listed), or a file that is damaged or
             no model.
     """
+    return _with_names(_read(path_or_name), path_or_name)
+
+
+def _read(path_or_name):
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][0]) as path:
-            return _with_names(keras.models.load_model(path, compile=False), path_or_name)
+            return keras.models.load_model(path, compile=False)
     if not os.path.isfile(path_or_name):
         known = ", ".join(_MODELS)
         raise ValueError(
@@ -219,7 +223,7 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
             f"{hint(path_or_name, _MODELS)}"
         )
     try:
-        return _with_names(keras.models.load_model(path_or_name, compile=False), path_or_name)
+        return keras.models.load_model(path_or_name, compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(

@@ -174,7 +174,7 @@ def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
     from keras_dup import _pretrained, models
     from keras_dup.projection import _fitting
-    from keras_dup.training import _network
+    from keras_dup.training import build_network
 
     weights = recipe.file_or_name(recipe.weights)
     if weights == "imagenet":
@@ -197,7 +197,7 @@ def _check_network(recipe):
         _fitting.check_channels(*shape, "pca", constant_windows=False)
     bare = {"weights": "", "new_layers_variance": 0.0}
     bare |= {} if named else {"initializer": "glorot_uniform", "interpolated_scores": False}
-    _network._built(dataclasses.replace(recipe, **bare), fitted)
+    build_network(dataclasses.replace(recipe, **bare), fitted)
 
 
 def _there(path):

@@ -96,6 +96,8 @@ def _goes_on(field, old, new):
         return new >= old
     if field in _FILES:
         return os.path.basename(old) == os.path.basename(new)
+    if field == "colours":  # one may be a file
+        return list(map(os.path.basename, old)) == list(map(os.path.basename, new))
     return old == new or field in _FREE
 
 

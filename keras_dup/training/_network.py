@@ -20,7 +20,7 @@ def build_network(
     """Builds the network that a recipe describes: `keras_dup.models.build`, or its own function.
 
     Args:
-        recipe: the recipe.
+        recipe: the recipe; `recipe.located()` where its files are named from data_root.
         projection: the fitted W; None draws one at random.
 
     Returns: `keras.Model`, (B, H, W, 3) in 0..255 -> (B, H, W, K) probabilities.
@@ -28,38 +28,34 @@ def build_network(
     if recipe.network:
         model = recipe.function(recipe.network)(recipe, projection)
     else:
-        model = _built(recipe, projection)
+        weights = models._trained_model(recipe.weights)
+        model = models.build(
+            backbone=recipe.backbone,
+            num_classes=recipe.num_classes,
+            output_stride=recipe.output_stride,
+            low_level_features=recipe.low_level_features,
+            channels=recipe.channels,
+            projection="random" if projection is None else projection,
+            decoder=recipe.decoder,
+            temperature=recipe.temperature,
+            downsample=recipe.downsample,
+            ratio=recipe.ratio or None,
+            fusion_stride=recipe.fusion_stride or None,
+            fusion_channels=recipe.fusion_channels,
+            low_level_channels=recipe.low_level_channels,
+            context_channels=recipe.context_channels or None,
+            coarse_scores=recipe.coarse_scores,
+            initializer=recipe.initializer,
+            interpolated_scores=recipe.interpolated_scores,
+        )
         if recipe.new_layers_variance:
             draw_new_layers(model, recipe.new_layers_variance, recipe.seed)
-        if recipe.weights:  # after it, for what it fills is not new
-            weights = models._trained_model(recipe.file_or_name(recipe.weights))
+        if recipe.weights:  # after it, for what they fill is not new
             _pretrained.load_weights(model, recipe.backbone, weights, projection is not None)
     if isinstance(model.layers[-1], AdaptiveTemperatureSoftmax):
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection
     return model
-
-
-def _built(recipe, projection):
-    return models.build(
-        backbone=recipe.backbone,
-        num_classes=recipe.num_classes,
-        output_stride=recipe.output_stride,
-        low_level_features=recipe.low_level_features,
-        channels=recipe.channels,
-        projection="random" if projection is None else projection,
-        decoder=recipe.decoder,
-        temperature=recipe.temperature,
-        downsample=recipe.downsample,
-        ratio=recipe.ratio or None,
-        fusion_stride=recipe.fusion_stride or None,
-        fusion_channels=recipe.fusion_channels,
-        low_level_channels=recipe.low_level_channels,
-        context_channels=recipe.context_channels or None,
-        coarse_scores=recipe.coarse_scores,
-        initializer=recipe.initializer,
-        interpolated_scores=recipe.interpolated_scores,
-    )
 
 
 def architecture_of_weights(recipe: Recipe, given: Collection[str]) -> dict[str, Any]:
@@ -72,7 +68,7 @@ def architecture_of_weights(recipe: Recipe, given: Collection[str]) -> dict[str,
     Raises:
         ValueError: another backbone is given.
     """
-    model = models._trained_model(recipe.file_or_name(recipe.weights))
+    model = models._trained_model(recipe.located().weights)
     if recipe.network or not isinstance(model, keras.Model):
         return {}
     found = architecture(model)

@@ -30,7 +30,33 @@ def _term(recipe, name):
     return PixelCrossentropy(hard_pixels=recipe.hard_pixels, **{**common, **smoothing, **focal})
 
 
-def objective(recipe, head=(), teacher=None):
+def auxiliary_scores(model, recipe):
+    """Class scores from ASPP's output, (B, h, w, K)."""
+    layers = {layer.name: layer for layer in model.layers}
+    if "aspp_projection_relu" not in layers:
+        raise ValueError(
+            f"recipe {recipe.name}: auxiliary_weight={recipe.auxiliary_weight} needs the ASPP of "
+            "`build`, which this network does not have; set it to 0"
+        )
+    features = layers["aspp_projection_relu"].output
+    return keras.layers.Conv2D(recipe.num_classes, 1, name=AUXILIARY)(features)
+
+
+def read_teacher(recipe):
+    """The trained model that the recipe names, frozen; None without one."""
+    if not recipe.teacher:
+        return None
+    teacher = keras.models.load_model(recipe.teacher, compile=False)
+    teacher.trainable = False
+    if teacher.output_shape[-1] != recipe.num_classes:
+        raise ValueError(
+            f"recipe {recipe.name}: teacher {recipe.teacher} has {teacher.output_shape[-1]} "
+            f"classes, but num_classes={recipe.num_classes}"
+        )
+    return teacher
+
+
+def objective(recipe, loss, head=(), teacher=None):
     """A function of images (B, H, W, 3), labels (B, H, W) and outputs: a number.
 
         (1 - w) * loss + w * distillation + auxiliary_weight * loss of that head
@@ -39,10 +65,10 @@ def objective(recipe, head=(), teacher=None):
 
     Args:
         recipe: the recipe.
+        loss: of `recipe_loss`.
         head: DUpsampling and softmax, where the outputs end before them; () for logits / T.
         teacher: a model, or None.
     """
-    loss = recipe_loss(recipe)
 
     def total(images, labels, outputs):
         outputs, *auxiliary = outputs if isinstance(outputs, (list, tuple)) else [outputs]

@@ -38,10 +38,10 @@ def run_projection(
     if recipe.projection == "nearest":
         return _label_projection.nearest(recipe.num_classes, recipe.window_ratio)
     if recipe.projection:
-        return load_projection(recipe.file_or_name(recipe.projection))
+        return load_projection(recipe.projection)
     made_of = {name: getattr(recipe, name) for name in _FIELDS}
     if recipe.colours:  # older runs have none
-        made_of["colours"] = recipe.colours
+        made_of["colours"] = [os.path.basename(text) for text in recipe.colours]
     files = json.dumps(contents, sort_keys=True).encode()
     made_of["training_data"] = hashlib.blake2b(files, digest_size=8).hexdigest()
     made_of = json.loads(json.dumps(made_of))  # as it is read again

@@ -252,6 +252,12 @@ class Recipe:
         found = path.is_file() or pathlib.Path(f"{path}.index").is_file()
         return str(path) if found else text
 
+    def located(self) -> "Recipe":
+        """The recipe with the paths of its files, as `train` hands it to `build_network`."""
+        names = "weights", "projection", "teacher"
+        found: dict[str, Any] = {name: self.file_or_name(getattr(self, name)) for name in names}
+        return dataclasses.replace(self, **found)
+
     def function(self, text: str) -> Callable[..., Any]:
         """The function of a field that is MODULE:FUNCTION."""
         try:

@@ -71,6 +71,7 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
             _folder.keep_recipe(recipe, output)
             _folder.keep_split(contents, output)
             write_lines(output / "classes.txt", train_data.class_names)
+        recipe = recipe.located()
         keras.utils.set_random_seed(recipe.seed)
         keras.config.set_dtype_policy(recipe.dtype_policy)
         fitted = run_projection(recipe, train_data, output, contents["train"])

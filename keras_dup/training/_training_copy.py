@@ -11,7 +11,12 @@ from keras_dup.layers import AdaptiveTemperatureSoftmax, DUpsampling
 from keras_dup.projection import LabelProjection
 from keras_dup.training._batch_norm import batch_norm
 from keras_dup.training._compressed_labels_error import CompressedLabelsError
-from keras_dup.training._objective import AUXILIARY, objective, recipe_loss
+from keras_dup.training._objective import (
+    auxiliary_scores,
+    objective,
+    read_teacher,
+    recipe_loss,
+)
 from keras_dup.training._optimizer import SGD, averages, poly
 from keras_dup.training._recipe import Recipe
 
@@ -29,7 +34,7 @@ def training_copy(
 
     Args:
         model: what `build_network` returned.
-        recipe: the recipe.
+        recipe: the recipe, as in `build_network`.
         replicas: of the strategy in whose scope this is called.
         packed: False returns logits / T with DUpsampling too.
 
@@ -38,9 +43,10 @@ def training_copy(
             several replicas; a teacher of other classes; an auxiliary head without ASPP.
     """
     _check(recipe, replicas)
+    teacher, loss = read_teacher(recipe), recipe_loss(recipe)
     upsampling = {layer.name: layer for layer in model.layers}.get("dupsampling")
     packed = packed and type(upsampling) is DUpsampling and not recipe.teacher
-    packed = packed and packs(recipe_loss(recipe))
+    packed = packed and packs(loss)
 
     def copy(layer):
         config = layer.get_config()
@@ -59,15 +65,14 @@ def training_copy(
     head: tuple = (clone.get_layer("dupsampling"), clone.layers[-1]) if packed else ()
     outputs = [head[0].input if packed else clone.output]
     if recipe.auxiliary_weight:
-        outputs.append(_auxiliary(clone, recipe))
-    teacher = _teacher(recipe)
+        outputs.append(auxiliary_scores(clone, recipe))
     training = TrainingModel(
         clone.input, outputs if len(outputs) > 1 else outputs[0], name=model.name
     )
     training.head, training.teacher = list(head), teacher
     training.pairs = lambda: pairs  # in a list Keras would take the network's weights for its own
-    loss = objective(recipe, head, teacher)
-    return training.compile_for(recipe, loss, recipe.steps, recipe.learning_rate)
+    total = objective(recipe, loss, head, teacher)
+    return training.compile_for(recipe, total, recipe.steps, recipe.learning_rate)
 
 
 def pretraining_copy(
@@ -87,32 +92,6 @@ def pretraining_copy(
         recipe.pretraining_steps,
         recipe.pretraining_learning_rate,
     )
-
-
-def _auxiliary(model, recipe):
-    """Class scores from ASPP's output, (B, h, w, K)."""
-    layers = {layer.name: layer for layer in model.layers}
-    if "aspp_projection_relu" not in layers:
-        raise ValueError(
-            f"recipe {recipe.name}: auxiliary_weight={recipe.auxiliary_weight} needs the ASPP of "
-            "`build`, which this network does not have; set it to 0"
-        )
-    features = layers["aspp_projection_relu"].output
-    return keras.layers.Conv2D(recipe.num_classes, 1, name=AUXILIARY)(features)
-
-
-def _teacher(recipe):
-    """The trained model that the recipe names, frozen; None without one."""
-    if not recipe.teacher:
-        return None
-    teacher = keras.models.load_model(recipe.file_or_name(recipe.teacher), compile=False)
-    teacher.trainable = False
-    if teacher.output_shape[-1] != recipe.num_classes:
-        raise ValueError(
-            f"recipe {recipe.name}: teacher {recipe.teacher} has {teacher.output_shape[-1]} "
-            f"classes, but num_classes={recipe.num_classes}"
-        )
-    return teacher
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
