@@ -27,7 +27,7 @@ def add(commands):
     evaluate.set_defaults(check=_check, run=_run)
     evaluate.add_argument("model", help=options.MODEL)
     options.add_labelled(evaluate)
-    other = "another model of the same classes: differences, with 95 % of the draws of the images"
+    other = "another model of the same classes: differences, with 95 %% of the draws of the images"
     evaluate.add_argument("--compare", metavar="MODEL", help=other)
     evaluate.add_argument("-o", "--output", help=f"folder: {', '.join(_FILES)}")
     grid = "side of the windows in whose grid blocks show; by default the ratio of DUpsampling"
@@ -38,8 +38,12 @@ def add(commands):
 def _check(arguments):
     if arguments.data_set is None and None in (arguments.images, arguments.masks):
         raise ValueError("evaluate: --images and --masks, or --data-set")
+    if arguments.data_set:
+        options.check_data_set(arguments.data_set.partition(":")[0])
     options.check_inference(arguments)
     options.check_model(arguments.model)
+    if arguments.compare:
+        options.check_model(arguments.compare)
 
 
 def _run(arguments):

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from keras_dup._cli import masks, outputs
+from keras_dup._nearest import hint
 
 __all__ = [
     "MODEL",
     "add_inference",
     "add_labelled",
     "add_limits",
+    "check_data_set",
     "check_inference",
     "check_model",
     "class_names",
@@ -128,6 +130,15 @@ def check_inference(arguments):
             raise ValueError(f"--scales {scale:g}: more than 0 and at most {_LARGEST_SCALE}")
     if arguments.window < 0:
         raise ValueError(f"--window {arguments.window}: a side in pixels, or 0")
+
+
+def check_data_set(name):
+    """Raises ValueError for a name that is none of the published data sets."""
+    from keras_dup.data._catalogue import CATALOGUE
+
+    if name not in CATALOGUE:
+        known = f"{', '.join(CATALOGUE)}{hint(name, CATALOGUE)}"
+        raise ValueError(f"--data-set {name}: expected one of {known}")
 
 
 def check_model(path_or_name):

@@ -46,7 +46,7 @@ def add(commands):
     predict.add_argument("--confidence", action="store_true", help=confidence)
     shares = f"also {_SHARES}: the share of each class in each image"
     predict.add_argument("--shares", action="store_true", help=shares)
-    colours = 'a text file with lines "name r g b"; by default those of the model'
+    colours = 'text file with lines "name r g b", or a data set\'s name; by default of the model'
     predict.add_argument("--colours", metavar="FILE", help=colours)
     options.add_inference(predict)
 
@@ -152,7 +152,8 @@ def _settings(arguments):
         names = read_lines(arguments.class_names)
     else:
         names = models.class_names(arguments.model)
-    colours = arguments.colours and Path(arguments.colours).read_bytes()
+    colours = arguments.colours or ""  # a file, or the name of a data set
+    colours = Path(colours).read_bytes() if os.path.isfile(colours) else colours.encode()
     return results.described(
         arguments.model,
         {
@@ -160,7 +161,7 @@ def _settings(arguments):
             "flip": arguments.flip,
             "window": arguments.window,
             "classes": zlib.crc32("\n".join(names or ()).encode()),
-            "colours": zlib.crc32(colours or b""),
+            "colours": zlib.crc32(colours),
         },
     )
 
@@ -195,7 +196,7 @@ def _mark(path, settings, overwrite):
 def _look(arguments, names, colours):
     """The names and colours of the classes, by default those of the model."""
     if not arguments.colours:
-        return results.Look(names, colours)
+        return results.Look(names, colours or None)
     from keras_dup._label_maps import VOID
     from keras_dup.data import _tables
 

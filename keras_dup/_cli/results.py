@@ -52,13 +52,11 @@ class Look:
 
     def label_picture(self, label_map):
         """A Pillow image whose palette is that of the classes."""
-        from keras_dup._label_maps import palette
+        from keras_dup import pictures
         from keras_dup.data._masks import label_picture
 
-        picture, table = label_picture(label_map), palette()
-        if self.colours is not None:
-            table[: len(self.colours)] = self.colours
-            picture.putpalette(table.tobytes())
+        picture = label_picture(label_map)
+        picture.putpalette(pictures.class_colours(self.colours).tobytes())
         return picture
 
 

@@ -125,9 +125,7 @@ def _recipe(arguments):
 
     common = {"name": Path(arguments.output).name, "skip_bad": arguments.skip_bad, **_DEFAULTS}
     if arguments.data_set:
-        if arguments.data_set not in CATALOGUE:
-            known = ", ".join(CATALOGUE)
-            raise ValueError(f"--data-set {arguments.data_set}: expected one of {known}")
+        options.check_data_set(arguments.data_set)
         names = CATALOGUE[arguments.data_set].class_names
         root = os.path.abspath(arguments.data_dir) if arguments.data_dir else ""
         recipe = {"data_set": arguments.data_set, "data_root": root, "num_classes": len(names)}

@@ -1,14 +1,15 @@
 """Data sets (folders, published ones, built-in shapes), augmentation, batches for TensorFlow.
 
-What needs TensorFlow imports it when it is first used.
+What needs TensorFlow or NumPy imports it when it is first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-from keras_dup._label_maps import VOID, palette
+from keras_dup._void import VOID
 
 if TYPE_CHECKING:
+    from keras_dup._label_maps import palette
     from keras_dup.data._catalogue import load
     from keras_dup.data._examples import Examples
     from keras_dup.data._files import allow_pixels
@@ -49,6 +50,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "palette":
+        return importlib.import_module("keras_dup._label_maps").palette
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f"keras_dup.data.{module}"), name)

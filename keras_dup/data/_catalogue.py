@@ -8,10 +8,13 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from keras_dup._nearest import hint
 from keras_dup.data import _classes
-from keras_dup.data._examples import Examples
+
+if TYPE_CHECKING:
+    from keras_dup.data._examples import Examples
 
 __all__ = ["CATALOGUE", "Entry", "load", "prepared"]
 
@@ -70,7 +73,7 @@ def load(
     split: str,
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
-) -> Examples:
+) -> "Examples":
     """Returns a split of a published data set as `Examples`, after preparing it if need be.
 
     Args:
@@ -87,7 +90,10 @@ def load(
         ImportError: the extra is not installed.
     """
     if name not in CATALOGUE:
-        raise ValueError(f"data set {name!r}: expected one of {', '.join(CATALOGUE)}")
+        known = f"{', '.join(CATALOGUE)}{hint(name, CATALOGUE)}"
+        raise ValueError(f"data set {name!r}: expected one of {known}")
+    from keras_dup.data._examples import Examples
+
     entry = CATALOGUE[name]
     builder = prepared(entry, data_dir, manual_dir)
     return Examples(

@@ -1,6 +1,6 @@
 """The classes of published data sets: names, ids in the files, and colours, in class order."""
 
-from keras_dup._label_maps import VOID, palette
+from keras_dup._void import VOID
 
 __all__ = [
     "ADE20K",
@@ -160,6 +160,8 @@ _CAMVID_MERGED = {
 
 
 def _voc_colours():
+    from keras_dup._label_maps import palette
+
     colours = [tuple(row) for row in palette().tolist()]
     return [*zip(VOC, colours, strict=False), ("void", colours[VOID])]
 

@@ -5,8 +5,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from keras_dup._label_maps import VOID
 from keras_dup._lists import read_lines
+from keras_dup._void import VOID
 from keras_dup.data import _classes
 
 __all__ = ["OPTIONS", "Colours", "Ids", "Table", "colour_lines", "read_table"]
