@@ -96,10 +96,17 @@ def _recipe_of(arguments):
     """The recipe of the command line, before what depends on images is known."""
     from keras_dup.training._recipe_files import override
 
+    texts = given(arguments)
     folders = [arguments.images, arguments.masks]
-    if None in folders if arguments.data_set is None else folders != [None, None]:
+    elsewhere = arguments.data_set or {"datasets", "train_count"} & _fields(texts)
+    if folders != [None, None] if elsewhere else None in folders:
         raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
-    return override(_recipe(arguments), given(arguments))
+    return override(_recipe(arguments), texts)
+
+
+def _fields(texts):
+    """The fields that texts like steps=9 are of."""
+    return {text.partition("=")[0] for text in texts}
 
 
 def _run(arguments):
@@ -110,7 +117,7 @@ def _run(arguments):
     files = [recipe.file_or_name(text) for text in (recipe.weights, recipe.projection)]
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
-    fields = {text.partition("=")[0] for text in given(arguments)}
+    fields = _fields(given(arguments))
     recipe = _completed(recipe, fields)
     _check_network(recipe)
     if "crop_size" not in fields:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_dup import evaluation, inference
+from keras_dup._nearest import hint
 from keras_dup.data import Shapes
 from keras_dup.export import _exchange, _mobile, _serving
 
@@ -34,7 +35,8 @@ def check(formats: Iterable[str]) -> None:
     """Raises ValueError for a name that is not in `FORMATS`."""
     for name in formats:
         if name not in FORMATS:
-            raise ValueError(f"export: no format {name!r}; the formats are {', '.join(FORMATS)}")
+            known = f"{', '.join(FORMATS)}{hint(name, FORMATS)}"
+            raise ValueError(f"export: no format {name!r}; the formats are {known}")
 
 
 def missing(formats: Iterable[str]) -> dict[str, list[str]]:

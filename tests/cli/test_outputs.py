@@ -210,13 +210,20 @@ def test_probabilities_confidence_and_shares_are_written_on_demand(photos, capsy
         predict("photos", options=options)
 
 
-def test_colours_of_ones_own_are_in_label_maps_and_overlays(photos):
+def test_colours_of_ones_own_are_in_label_maps_and_overlays(photos, monkeypatch):
     pathlib.Path("colours.txt").write_text("thing 0 0 200\nbackground 9 9 9\n")
     predict("photos/b.jpg", options=["--colours", "colours.txt"])
     assert Image.open("out/b.png").getpalette()[:6] == [9, 9, 9, 0, 0, 200]
     pathlib.Path("colours.txt").write_text("thing 0 0 200\n")
     with pytest.raises(SystemExit, match=r"1 classes, the model has 2: background, thing"):
         predict("photos/b.jpg", output="o", options=["--colours", "colours.txt"])
+    with pytest.raises(SystemExit, match="21 classes|none of the classes"):
+        predict("photos/b.jpg", output="o", options=["--colours", "voc2012"])
+    with pytest.raises(SystemExit, match="colours nowhere: no such file"):
+        predict("photos/b.jpg", output="o", options=["--colours", "nowhere"])
+    monkeypatch.setattr(Constant, "colours", ((1, 2, 3), (4, 5, 6)), raising=False)
+    predict("photos/b.jpg", output="o")  # by default those of the model
+    assert Image.open("o/b.png").getpalette()[:6] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_name_too_long_for_its_result_is_that_files_error(photos, capsys):

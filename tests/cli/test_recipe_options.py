@@ -46,6 +46,14 @@ def test_options_and_texts_give_the_same_recipe():
     assert recipe("--low-level-features").low_level_features == ()
 
 
+def test_drawn_images_and_data_sets_of_a_function_need_no_folders():
+    arguments = ["train", "--num-classes", "7", "-o", "run", "--train-count", "8", "val_count=2"]
+    found = train._recipe_of(_cli.parser().parse_args(arguments))
+    assert (found.train_count, found.val_count, found.train_images) == (8, 2, "")
+    with pytest.raises(ValueError, match="--images, --masks and --num-classes, or else"):
+        recipe("--datasets", "mine:datasets")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
