@@ -217,7 +217,7 @@ def test_colours_of_ones_own_are_in_label_maps_and_overlays(photos, monkeypatch)
     pathlib.Path("colours.txt").write_text("thing 0 0 200\n")
     with pytest.raises(SystemExit, match=r"1 classes, the model has 2: background, thing"):
         predict("photos/b.jpg", output="o", options=["--colours", "colours.txt"])
-    with pytest.raises(SystemExit, match="21 classes|none of the classes"):
+    with pytest.raises(SystemExit, match=r"21 classes|none of the classes"):
         predict("photos/b.jpg", output="o", options=["--colours", "voc2012"])
     with pytest.raises(SystemExit, match="colours nowhere: no such file"):
         predict("photos/b.jpg", output="o", options=["--colours", "nowhere"])
