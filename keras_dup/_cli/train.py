@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_dup._cli import masks, options
 from keras_dup._cli.recipe import add_fields, given
 from keras_dup._nearest import hint
+from keras_dup._void import VOID
 
 # `Recipe` has the paper's; these are for one CPU, some hundred images and ImageNet weights
 _DEFAULTS = {
@@ -32,14 +33,30 @@ _COMPUTED = {
 _EXAMPLES = (
     "train --images images/ --masks masks/ --num-classes 7 -o run/",
     "train --images images/ --masks masks/ --num-classes 7 -o run/ --steps 8000 --ema 0.999",
+    "train --images images/ --masks masks/ --num-classes 7 -o run2/ --weights run/best.keras",
+    "train -o run/ --steps 8000",
     "train --data-set camvid --data-dir data/ -o run/ --backbone resnet50 steps=8000",
 )
 _LARGEST_CROP = 513
 # what a run writes
 _FILES = (
     *("classes.txt", "recipe.json", "runs.json", "split.json", "log.csv", "report.json"),
-    *("curves.png", "predictions.png", "projection.npz", "best.keras", "model.keras"),
+    *(
+        "curves.png",
+        "samples.png",
+        "predictions.png",
+        "projection.npz",
+        "best.keras",
+        "model.keras",
+    ),
 )
+# options that a run does not change any more
+_OF_DATA = (
+    *("images", "masks", "num_classes", "names", "val_images", "val_masks", "val_names"),
+    *("class_names", "data_set", "data_dir", "skip_bad"),
+    *("ignore_class", "ids", "colours", "mask_suffix", "recursive"),
+)
+_MADE_DATA = {"datasets", "train_count"}  # fields of data that are no files
 # where one of these is given, the decoder starts as the paper's
 _OF_ANOTHER_START = {
     "network",
@@ -59,7 +76,8 @@ def add(commands):
         usage="keras-dup train --images FOLDER --masks FOLDER --num-classes K -o FOLDER "
         "[options] [key=value ...]",
         description="Fits W to the masks, trains, validates, keeps the best.\n"
-        "The same command goes on where a stopped run was.",
+        "The same command, or -o alone, goes on where a stopped run was.\n"
+        "With more --steps a finished run goes on longer.",
         epilog=options.examples(*_EXAMPLES),
     )
     train.set_defaults(check=_recipe_of, run=_run)
@@ -94,19 +112,33 @@ def add(commands):
 
 def _recipe_of(arguments):
     """The recipe of the command line, before what depends on images is known."""
-    from keras_dup.training._recipe_files import override
+    from keras_dup.training._recipe_files import override, read_json
 
     texts = given(arguments)
+    if kept := _kept(arguments):
+        return override(read_json(kept), texts)
     folders = [arguments.images, arguments.masks]
-    elsewhere = arguments.data_set or {"datasets", "train_count"} & _fields(texts)
+    elsewhere = arguments.data_set or _MADE_DATA & _fields(texts)
     if folders != [None, None] if elsewhere else None in folders:
-        raise ValueError("train: --images, --masks and --num-classes, or else --data-set")
+        raise ValueError(
+            "train: --images, --masks and --num-classes, or else --data-set; -o alone goes on with "
+            f"a run, and there is none in {arguments.output}"
+        )
     return override(_recipe(arguments), texts)
 
 
 def _fields(texts):
     """The fields that texts like steps=9 are of."""
     return {text.partition("=")[0] for text in texts}
+
+
+def _kept(arguments):
+    """The recipe.json of the run in the folder, where the command line names no data; or None."""
+    named = [name for name in _OF_DATA if getattr(arguments, name) not in (None, False, VOID)]
+    if named or _MADE_DATA & _fields(given(arguments)):
+        return None
+    path = Path(arguments.output) / "recipe.json"
+    return path if path.is_file() else None
 
 
 def _run(arguments):
@@ -117,10 +149,10 @@ def _run(arguments):
     files = [recipe.file_or_name(text) for text in (recipe.weights, recipe.projection)]
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
-    fields = _fields(given(arguments))
-    recipe = _completed(recipe, fields)
+    fields, new = _fields(given(arguments)), _kept(arguments) is None
+    recipe = _completed(recipe, fields) if new else recipe
     _check_network(recipe)
-    if "crop_size" not in fields:
+    if new and "crop_size" not in fields:
         train_data, _ = training.datasets(recipe, arguments.output)
         recipe = dataclasses.replace(recipe, crop_size=crop_size(train_data))
     training.train_or_exit(recipe, arguments.output)

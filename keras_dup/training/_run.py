@@ -140,7 +140,7 @@ class _Run:
         if _distribution.is_chief():
             if not step:
                 first = next(iter(_distribution.batches(self.train_data, **self._stream(0))))
-                draw_samples(*first, self.train_data.class_names, output / "samples.png")
+                draw_samples(*first, self.train_data, output / "samples.png")
             elif step < recipe.steps:
                 rate = number(self.training.optimizer.learning_rate)
                 print(f"step {step} of {recipe.steps}: learning rate {rate:.2g}, which falls to 0")

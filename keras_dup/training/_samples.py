@@ -1,7 +1,6 @@
 """What a run shows: its first batch as the network sees it, and four images at each validation."""
 
 import pathlib
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -16,27 +15,27 @@ _SAMPLES = 8
 _PREDICTED = 4
 
 
-def draw_samples(images, label_maps, class_names: Sequence[str], path: pathlib.Path) -> None:
+def draw_samples(images, label_maps, dataset: Dataset, path: pathlib.Path) -> None:
     """Draws pairs of a batch: the image, and its mask over it, void in white.
 
     Args:
         images: (B, H, W, 3) in 0..255.
         label_maps: (B, H, W).
-        class_names: K names.
+        dataset: the data set that they are of, for the names and the colours of classes.
         path: the picture, a PNG.
     """
-    pairs = []
+    pairs, classes = [], (dataset.class_names, getattr(dataset, "palette", None))
     for image, label_map in zip(images[:_SAMPLES], label_maps[:_SAMPLES], strict=True):
         image = np.clip(keras.ops.convert_to_numpy(image), 0, 255).astype("uint8")
         label_map = keras.ops.convert_to_numpy(label_map)
-        masked = pictures.mixed(image, label_map)
+        masked = pictures.mixed(image, label_map, pictures.OPACITY, *classes)
         masked[label_map == VOID] = pictures.UNKNOWN
         pairs.append([image, masked])
     if len(pairs) % 2:
         pairs.append([np.full_like(pairs[0][0], 255)] * 2)
     rows = [left + right for left, right in zip(pairs[::2], pairs[1::2], strict=True)]
     titles = ["to train on, as the network sees it", "its mask, void white"] * 2
-    write_picture(pictures.grid(rows, titles, class_names), path)
+    write_picture(pictures.grid(rows, titles, classes[0], 240, classes[1]), path)
 
 
 class Predictions(keras.callbacks.Callback):

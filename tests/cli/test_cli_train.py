@@ -51,6 +51,10 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
         example.save(tmp_path / part / name)
     _cli.main(["train", *folders, "-o", str(run), *steps])
     assert "resumed from" in capsys.readouterr().out
+    _cli.main(["train", "-o", str(run), "--steps", "21"])
+    printed = capsys.readouterr().out
+    assert "step 20 of 21: learning rate" in printed and "step 21 of 21: loss" in printed
+    assert json.loads((run / "recipe.json").read_text()) == {**recipe, "steps": 21}
     assert len(json.loads((run / "split.json").read_text())["val"]["files"]) == 2
 
 

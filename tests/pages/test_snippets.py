@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import statistics
+import warnings
 
 import numpy as np
 import pytest
@@ -82,8 +83,10 @@ def test_the_python_of_a_page_runs_from_its_first_line_to_its_last(
     shutil.copytree(example_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     found = {}
-    for code in blocks(page, "python"):
-        exec(compile(code, named(page), "exec"), found)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="build: no projection is given")
+        for code in blocks(page, "python"):
+            exec(compile(code, named(page), "exec"), found)
 
 
 def test_the_readme_gets_from_masks_to_a_trained_model_in_25_lines():
