@@ -4,7 +4,7 @@ import argparse
 
 from keras_dup._void import VOID
 
-__all__ = ["add", "classes", "given"]
+__all__ = ["add", "check_published", "classes", "given"]
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -51,6 +51,13 @@ def given(arguments: argparse.Namespace) -> dict:
     options["colours"] = _tables.colour_lines(arguments.colours) if arguments.colours else ()
     _tables.read_table(options["ids"], options["colours"])
     return options
+
+
+def check_published(arguments: argparse.Namespace) -> None:
+    """Raises ValueError where a published data set is to have other masks than its own."""
+    for name in ("ids", "colours"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} is for folders; the masks of --data-set are known")
 
 
 def classes(arguments: argparse.Namespace, needed: bool = True) -> tuple[int, list[str] | None]:

@@ -85,6 +85,7 @@ def labelled(arguments, names):
     from keras_dup import data
 
     if arguments.data_set:
+        masks.check_published(arguments)
         name, colon, split = arguments.data_set.partition(":")
         if not colon or arguments.images or arguments.masks:
             raise ValueError("--data-set is NAME:SPLIT, in place of --images and --masks")

@@ -164,6 +164,7 @@ def _recipe(arguments):
 
     common = {"name": Path(arguments.output).name, "skip_bad": arguments.skip_bad, **_DEFAULTS}
     if arguments.data_set:
+        masks.check_published(arguments)
         options.check_data_set(arguments.data_set)
         names = CATALOGUE[arguments.data_set].class_names
         root = os.path.abspath(arguments.data_dir) if arguments.data_dir else ""

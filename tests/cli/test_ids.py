@@ -110,6 +110,13 @@ def test_a_pair_of_ids_that_is_none_is_named(binary, pair):
         _cli.main([*FIT, "--ids", "0:0,0:1"])
 
 
+def test_the_masks_of_a_published_data_set_need_no_table(binary):
+    with pytest.raises(SystemExit, match="--colours is for folders"):
+        _cli.main(["train", "--data-set", "camvid", "--colours", "camvid", "-o", "run"])
+    with pytest.raises(SystemExit, match="--ids is for folders"):
+        _cli.main([*EVALUATE[:2], "--data-set", "camvid:val", "--ids", "0:0"])
+
+
 def test_train_takes_the_same_table(binary, monkeypatch):
     from keras_dup import training
 
