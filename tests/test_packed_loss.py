@@ -105,12 +105,14 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient():
     assert value == 0 and not slopes.any()
 
 
-@pytest.mark.parametrize("scale", [2.0**15, 2.0**16])
-def test_a_scaled_gradient_in_float16_is_the_float32_one_rounded_once(scale):
+@pytest.mark.parametrize(("scale", "region"), [(2.0**15, None), (2.0**16, None), (2.0**15, "dice")])
+def test_a_scaled_gradient_in_float16_is_the_float32_one_rounded_once(scale, region):
     upsampling, softmax = head(False)
     softmax.log_temperature.assign(7.0)  # gradients of about 1e-7, far below float16's range
     labels, features = batch()
     loss = PixelCrossentropy(from_logits=True)
+    if region:
+        loss = loss + RegionLoss(region, from_logits=True)
 
     def packed(features):
         args = (loss, upsampling, softmax, labels, features)
@@ -139,6 +141,34 @@ def test_the_batch_size_may_be_unknown():
     specs = [tf.TensorSpec(shapes[0], "int64"), tf.TensorSpec(shapes[1], "float32")]
     unknown = tf.function(packed, input_signature=specs)(labels, features)
     np.testing.assert_allclose(unknown, packed(labels, features), rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_two_replicas_add_up_to_the_loss_and_gradient_of_one():
+    import tensorflow as tf
+
+    upsampling, softmax = head(True)
+    labels, features = (tf.constant(x[:2]) for x in batch())
+    loss = PixelCrossentropy(from_logits=True) + RegionLoss("tversky", from_logits=True)
+    scale = tf.Variable(1.0)
+
+    def step(labels, features):
+        with tf.GradientTape() as tape:
+            parts = (loss, upsampling, softmax, labels, features * scale)
+            value = _packed_loss.packed_loss(*parts)
+        return value, tape.gradient(value, scale)
+
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+
+    @tf.function
+    def on_both():
+        def of_replica():
+            i = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return step(labels[i : i + 1], features[i : i + 1])
+
+        return [strategy.reduce("SUM", part, axis=None) for part in strategy.run(of_replica)]
+
+    np.testing.assert_allclose([x.numpy() for x in on_both()], step(labels, features), rtol=1e-5)
 
 
 def test_steps_are_compiled_on_jax_which_else_runs_them_operation_by_operation():
