@@ -1,5 +1,7 @@
 """Two logical CPUs, so that data-parallel training is tested without accelerators."""
 
+import gc
+
 import keras
 import pytest
 
@@ -8,6 +10,10 @@ if keras.backend.backend() == "tensorflow":
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+# a tenth of the time goes into looking through the objects of networks otherwise
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -91,6 +91,7 @@ def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, tmp_pa
         np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
 
 
+@pytest.mark.usefixtures("without_values")
 def test_a_classifier_is_cut_at_its_last_feature_map():
     for include_top in (False, True):
         backbone = applications.MobileNetV2((96, 96, 3), include_top=include_top, weights=None)
@@ -117,6 +118,7 @@ def test_a_projection_of_the_encoders_stride_is_taken():
     np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], fitted.matrix)
 
 
+@pytest.mark.usefixtures("without_values")
 def test_an_encoder_that_ends_earlier_reaches_a_smaller_stride():
     whole = applications.ResNet50(weights=None, include_top=False)
     message = (
@@ -130,6 +132,7 @@ def test_an_encoder_that_ends_earlier_reaches_a_smaller_stride():
     assert model.get_layer("dupsampling").ratio == 16
 
 
+@pytest.mark.usefixtures("without_values")
 def test_encoders_that_do_not_fit_are_named():
     small = applications.MobileNetV2(weights=None, include_top=False, alpha=0.35)
     with pytest.raises(ValueError, match=r"has no feature \['conv9'\]; its features are Conv1"):
