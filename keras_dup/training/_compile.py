@@ -58,4 +58,6 @@ def compile(
         metrics=[miou],
         jit_compile=keras.backend.backend() == "jax",  # XLA takes minutes for some networks
     )
+    # in `fit`, TensorFlow would trace the step a second time
+    model.optimizer.build(model.trainable_variables)
     return model

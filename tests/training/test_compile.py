@@ -53,3 +53,13 @@ def test_what_is_frozen_by_hand_stays_frozen(network):
     norm.trainable = False
     training.compile(network)
     assert not norm.trainable and encoder.trainable_variables
+
+
+def test_fit_traces_the_step_once(network, monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("TensorFlow traces again when the first step makes variables")
+    traced, step = [], network.train_step
+    monkeypatch.setattr(network, "train_step", lambda batch: (traced.append(1), step(batch))[1])
+    x, y = np.zeros((2, 32, 32, 3), "float32"), np.zeros((2, 32, 32), "uint8")
+    training.compile(network).fit(x, y, 2, verbose=0)
+    assert len(traced) == 1
