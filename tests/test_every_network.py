@@ -3,9 +3,9 @@
 SavedModels are compared with the model at three sizes: multiples of the stride, one more, not
 square. By default images are small, units are left out of all networks but one, networks train one
 step, one member stands for a family, networks are exported at stride 16 alone (one family at each,
-and with both decoders) and the DUpsampling ones there are converted to LiteRT. With `--full-size` images have 513 x 513,
-512 x 512 and 321 x 481 pixels, every network is whole, trains a step at each size, is exported and
-converted, which takes more than an hour on 2 cores.
+and with both decoders) and the DUpsampling ones there are converted to LiteRT. With `--full-size`
+images have 513 x 513, 512 x 512 and 321 x 481 pixels, every network is whole, trains a step at each
+size, is exported and converted, which takes more than an hour on 2 cores.
 """
 
 import keras

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pathlib
+import subprocess
 
 import pytest
 
@@ -156,3 +157,8 @@ def test_files_have_350_lines_and_functions_60_at_most(folder):
 def test_training_is_eight_files_beside_the_recipes():
     found = [path for path in files("training") if "recipes" not in path.parts]
     assert len([path for path in found if "runs" not in path.parts]) <= 8
+
+
+def test_no_merge_is_left_half_done():
+    command = ["git", "grep", "-l", "-E", "^(<{7}|>{7}) "]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == ""
