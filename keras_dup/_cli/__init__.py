@@ -1,6 +1,7 @@
 """The `keras-dup` command; each of its commands has a file."""
 
 import argparse
+import signal
 import sys
 
 import keras_dup
@@ -36,8 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
         parsed.run(parsed)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"keras-dup: {error}")
-    except KeyboardInterrupt:
-        sys.exit("keras-dup: interrupted")
+    except KeyboardInterrupt as stop:
+        print("; ".join(["keras-dup: interrupted", *map(str, stop.args)]), file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def parser() -> argparse.ArgumentParser:

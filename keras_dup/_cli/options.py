@@ -1,6 +1,7 @@
 """What several commands take: a model, how it predicts, labelled data, names of classes."""
 
 import functools
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -134,12 +135,14 @@ def check_inference(arguments):
 
 
 def check_data_set(name):
-    """Raises ValueError for a name that is none of the published data sets."""
+    """Raises ValueError for an unknown published data set, ImportError without the extra."""
     from keras_dup.data._catalogue import CATALOGUE
 
     if name not in CATALOGUE:
         known = f"{', '.join(CATALOGUE)}{hint(name, CATALOGUE)}"
         raise ValueError(f"--data-set {name}: expected one of {known}")
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise ImportError("--data-set needs tensorflow-datasets: pip install 'keras-dup[tfds]'")
 
 
 def check_model(path_or_name):

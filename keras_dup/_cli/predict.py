@@ -79,7 +79,10 @@ def _run(arguments):
         if arguments.shares:
             results.check_shares(output / _SHARES, look.names)
         writer = _Writer(arguments, network, look, settings)
-        writer.write(todo)
+        try:
+            writer.write(todo)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("the same command goes on with the rest") from None
         bad = writer.bad
     if arguments.shares:
         maps = {file: paths["label_map"] for file, paths in planned.items()}

@@ -17,7 +17,7 @@ _QUALITY = "20"  # x264's constant rate factor: smaller is better and larger, 23
 
 def is_video(path: Path) -> bool:
     """Whether a file is a video by its ending."""
-    return path.suffix.lower() in _ENDINGS
+    return path.suffix.lower() in _ENDINGS and not path.is_dir()
 
 
 def check(files: Iterable[Path]) -> None:

@@ -140,6 +140,21 @@ def test_the_same_command_goes_on_where_it_stopped(photos, capsys):
     assert written == {"c.png", "c_overlay.png"}
 
 
+def test_a_stopped_command_says_that_it_goes_on(photos, monkeypatch, capsys):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Constant, "predict_on_batch", stop)
+        with pytest.raises(SystemExit) as stopped:
+            predict("photos")
+    assert stopped.value.code == 130
+    told = "keras-dup: interrupted; the same command goes on with the rest\n"
+    assert capsys.readouterr().err.endswith(told)
+    predict("photos")
+    assert len(contents("out")) == 4
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [(["--flip"], "flip"), (["--window", "9"], "window"), (["--class-names", "n.txt"], "classes")],

@@ -103,6 +103,16 @@ def test_a_command_that_works_prints_nothing_to_standard_error():
     assert done.stderr == "" and "total" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["train -o run --data-set", "evaluate m --data-set"])
+def test_a_data_set_without_its_extra_or_with_a_mistyped_name_is_told_at_once(command, monkeypatch):
+    monkeypatch.setattr(_cli, "load_keras", lambda: pytest.fail("too late"))
+    with pytest.raises(SystemExit, match=r"--data-set camvd: .*did you mean 'camvid'"):
+        _cli.main([*command.split(), "camvd"])
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"needs tensorflow-datasets: pip install 'keras-dup\[tf"):
+        _cli.main([*command.split(), "camvid"])
+
+
 def test_what_tensorflow_says_is_shown_where_it_cannot_be_loaded(monkeypatch, capfd):
     def fail(name):
         os.write(2, b"no such CPU\n")

@@ -161,7 +161,7 @@ def test_an_interrupted_fit_leaves_no_file(tmp_path):
     process = started(command, tmp_path, b"16/1000")
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
     assert process.stderr.read().endswith(b"keras-dup: interrupted\n")
-    assert process.wait() == 1
+    assert process.wait() == 130
     assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
 
