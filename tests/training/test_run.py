@@ -128,13 +128,6 @@ def test_a_network_whose_multiply_adds_cannot_be_counted_is_not_lost(capsys):
     assert "not counted: flops: composite is a Composite" in capsys.readouterr().out
 
 
-def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(_run.importlib.util, "find_spec", lambda module: None)
-    with pytest.raises(ImportError, match=r"pip install 'keras-dup\[train\]'"):
-        training.train(TINY, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_command_ends_with_a_status_that_a_scheduler_understands(quick, tmp_path):
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
 
