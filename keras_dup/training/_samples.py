@@ -26,8 +26,8 @@ def draw_samples(images, label_maps, dataset: Dataset, path: pathlib.Path) -> No
     """
     pairs, classes = [], (dataset.class_names, getattr(dataset, "palette", None))
     for image, label_map in zip(images[:_SAMPLES], label_maps[:_SAMPLES], strict=True):
-        image = np.clip(keras.ops.convert_to_numpy(image), 0, 255).astype("uint8")
-        label_map = keras.ops.convert_to_numpy(label_map)
+        image = np.clip(np.asarray(image), 0, 255).astype("uint8")
+        label_map = np.asarray(label_map)
         masked = pictures.mixed(image, label_map, pictures.OPACITY, *classes)
         masked[label_map == VOID] = pictures.UNKNOWN
         pairs.append([image, masked])
