@@ -35,6 +35,7 @@ th { font-weight: 600; } th[scope=row], th.left { text-align: left; }
 .swatch { display: inline-block; width: .9rem; height: .9rem; margin-right: .4rem;
   vertical-align: -.1rem; border: 1px solid #888; }
 .bar { min-width: 6rem; } .bar i { display: block; height: .7rem; background: #3b76b8; }
+.wide th[scope=row] { position: sticky; left: 0; background: #fff; }
 .matrix td { min-width: 1.9rem; padding: .2rem; text-align: center; font-size: .8rem; }
 .matrix th { font-size: .8rem; font-weight: 400; }
 figure { margin: 0 0 1.5rem; }
@@ -171,7 +172,7 @@ def _confusion(counts, names):
             colour = "34,120,60" if j == k else "190,30,30"
             words = f"{name} taken for {names[j]}: {counts[k, j]} pixels, {100 * share:.1f} %"
             style = f"background:rgba({colour},{share:.3f})" + (
-                ";color:#fff" if share > 0.6 else ""
+                ";color:#fff" if share > 0.8 else ""
             )
             shown = f"{100 * share:.0f}" if share >= 0.005 else ""
             given = f' style="{style}" title="{html.escape(words, quote=True)}"' if share else ""

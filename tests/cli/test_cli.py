@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -302,6 +303,8 @@ def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
     assert measured["litert_int8"]["bytes"] < measured["litert"]["bytes"] / 3
     # half the weights, and the graph, which a SavedModel holds once a signature
     assert measured["saved_model_bfloat16"]["bytes"] < 0.75 * measured["litert"]["bytes"]
+    with zipfile.ZipFile(tmp_path / "out/litert_int8.tflite") as archive:
+        assert archive.read("classes.txt").decode().split()[:2] == ["background", "aeroplane"]
     for name in ("litert.tflite", "litert_int8.tflite", "model.onnx"):
         assert (tmp_path / "out" / f"{name}.report.json").exists()
 

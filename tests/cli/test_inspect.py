@@ -181,3 +181,16 @@ def test_jpeg_masks_are_refused_with_the_reason_and_a_way_out(written, tmp_path,
 def test_values_suggest_what_they_mean(values, num_classes, words):
     found = _suggestions.suggestions(values, num_classes)
     assert [reading.words() for reading in found] == words
+
+
+def test_the_picture_shows_the_augmentation_that_is_asked_for(written, capsys):
+    written("ids")
+    pictures = []
+    for more in ([], ["color_jitter", "erasing"]):
+        _, end = inspect(capsys, "--augmentation", *more)
+        assert end == ""
+        pictures.append(np.asarray(Image.open("inspect.png")).astype(int))
+    columns = np.abs(pictures[0] - pictures[1]).max((0, 2)) > 0
+    assert not columns[: len(columns) // 2].any() and columns[len(columns) // 2 :].any()
+    _, end = inspect(capsys, "--augmentation", "blur")
+    assert "augmentation='blur'; of color_jitter" in end and "did you mean 'gaussian_blur'" in end
