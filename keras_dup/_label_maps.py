@@ -50,7 +50,8 @@ def check_ids(ids: np.ndarray, num_classes: int, ignore_class: int | None, name:
         raise ValueError(
             f"{name}: class id {ids[wrong].min()}, but num_classes is {num_classes} "
             f"(ids 0..{num_classes - 1} and {void}); ids found: {found.text(ignore_class)}; "
-            "map them with ids={id in the file: class} (--ids ID:CLASS,...)"
+            "map them with ids={id in the file: class} (--ids ID:CLASS,...; keras-dup inspect says "
+            "how)"
         )
 
 

@@ -55,7 +55,9 @@ def _run(arguments):
     said = masks.given(arguments)
     num_classes, class_names = masks.classes(arguments, needed=False)
     meaning = {name: said[name] for name in ("ignore_class", "ids", "colours")}
-    values = MaskValues(num_classes, **meaning) if num_classes else None
+    values = None
+    if num_classes:
+        values = MaskValues(num_classes, **meaning, class_names=class_names)
     where = said["mask_suffix"], said["recursive"]
     found = _listing.match(arguments.images, arguments.masks, *where)
     every = [*found.images.values(), *found.masks.values()]
@@ -100,7 +102,9 @@ def _paired(arguments, found):
         if not image:
             faults.append(f"{mask or name}: no image for it in {arguments.images}")
         if not mask:
-            faults.append(f"{image or name}: no mask for it in {arguments.masks}")
+            jpegs = _listing.jpeg_masks(arguments.masks, [name], found.mask_suffix)
+            why = f": {jpegs[0]} is a JPEG, and {_listing.NO_JPEG}" if jpegs else ""
+            faults.append(f"{image or name}: no mask for it in {arguments.masks}{why}")
     return sorted(chosen & found.images.keys() & found.masks.keys()), faults
 
 

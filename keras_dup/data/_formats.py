@@ -94,7 +94,10 @@ IMAGES = {
     ),
 }
 
-COLOURS = "its pixels are colours; say which class each one is: --colours FILE, or colours=..."
+COLOURS = (
+    "its pixels are colours; say which class each one is: --colours FILE, or colours=... "
+    "(keras-dup inspect shows what occurs)"
+)
 
 
 def equal_channels(image: Image.Image) -> np.ndarray:

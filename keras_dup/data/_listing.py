@@ -17,6 +17,7 @@ __all__ = [
     "NO_JPEG",
     "Matched",
     "image_files",
+    "jpeg_masks",
     "mask_files",
     "match",
     "names_to_train_on",
@@ -267,14 +268,18 @@ def _is_jpeg(path):
     return path.suffix.lower() in _JPEG_ENDINGS
 
 
+def jpeg_masks(folder: str | os.PathLike, names: Iterable[str], suffix: str = "") -> list[str]:
+    """Returns the file names of masks of these names that are there as JPEG."""
+    files = [f"{name}{suffix}{ending}" for name in names for ending in _JPEG_ENDINGS]
+    return [file for file in files if os.path.exists(os.path.join(folder, file))]
+
+
 def _check_pairs(names, files, folder, kind, suffix=""):
     missing = [name for name in names if name not in files]
     if not missing:
         return
-    if kind == "mask":
-        jpegs = [f"{n}{suffix}{e}" for n in missing for e in _JPEG_ENDINGS]
-        if jpegs := [name for name in jpegs if os.path.exists(os.path.join(folder, name))]:
-            raise ValueError(f"{folder}: {_some(jpegs)}: {NO_JPEG}")
+    if kind == "mask" and (jpegs := jpeg_masks(folder, missing, suffix)):
+        raise ValueError(f"{folder}: {_some(jpegs)}: {NO_JPEG}")
     beside = f", and a mask {suffix} behind it" if suffix else ""
     raise ValueError(
         f"{folder}: no {kind} for {_some(missing)}; an image and its mask "

@@ -104,6 +104,9 @@ def test_names_and_sizes_and_a_given_table_are_kept_to(written, tmp_path, capsys
     shown, end = inspect(capsys, *given, "--crop-size", "16", "24", "--seed", "5")
     assert end == "" and "2 pairs" in shown and "suggestion" not in shown
     assert re.search(r"^1 +\d+\.\d\d % +2  object$", shown, re.M)
+    (tmp_path / "colours.txt").write_text("object 255 255 255\nground 0 0 0\n")
+    named = inspect(capsys, "--class-names=classes.txt", "--num-classes=2", "--colours=colours.txt")
+    assert re.search(r"^1 +\d\.\d\d % +4  object$", named[0], re.M)
     train = shown.partition("to train: keras-dup ")[2].split("\n")[0]
     assert set(given) <= set(shlex.split(train))
 
@@ -116,6 +119,9 @@ def test_jpeg_masks_are_refused_with_the_reason_and_a_way_out(written, tmp_path,
     _, end = inspect(capsys)
     assert re.search(r"masks: 00\.jpg, .*: JPEG changes the values of pixels.*export .* PNG", end)
     Image.open("masks/00.jpg").save("masks/00.png", "JPEG")  # by another name
+    shown, _ = inspect(capsys)
+    assert re.search(r"images.01\.png: no mask for it in masks: 01\.jpg is a JPEG, and JPEG", shown)
+    assert re.search(r"masks.00\.png: a mask saved as JPEG, JPEG changes", shown)
     with pytest.raises(ValueError, match=r"masks: 01\.jpg, .*: JPEG changes the values"):
         data.Folder("images", "masks", 3)
     with pytest.raises(ValueError, match=r"00\.png: a mask saved as JPEG, JPEG changes"):
