@@ -198,5 +198,8 @@ def test_the_picture_shows_the_augmentation_that_is_asked_for(written, capsys):
         pictures.append(np.asarray(Image.open("inspect.png")).astype(int))
     columns = np.abs(pictures[0] - pictures[1]).max((0, 2)) > 0
     assert not columns[: len(columns) // 2].any() and columns[len(columns) // 2 :].any()
-    _, end = inspect(capsys, "--augmentation", "blur")
-    assert "augmentation='blur'; of color_jitter" in end and "did you mean 'gaussian_blur'" in end
+    _, end = inspect(capsys, "--augmentation", "gausian_blur")
+    assert (
+        "augmentation='gausian_blur'; of color_jitter" in end
+        and "did you mean 'gaussian_blur'" in end
+    )
