@@ -12,6 +12,7 @@ from keras_dup import _whole
 __all__ = ["check", "comment", "frames_in", "is_video", "write_overlay"]
 
 _ENDINGS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+_CODECS = ("libx264", "libopenh264", "mpeg4")
 _QUALITY = "20"  # x264's constant rate factor: smaller is better and larger, 23 its default
 
 
@@ -95,14 +96,15 @@ def _copied(source, target, predict, look, each):
         frame, pixels = shown.pop(0)
         drawn = pictures.mixed(pixels, label_map, class_names=look.names, colours=look.colours)
         if writing is None:
-            strip = np.asarray(pictures.legend(look.names, drawn.shape[1], None, look.colours))
-            height, width = drawn.shape[0] + len(strip), drawn.shape[1]
-            rate = reading.average_rate or 25
-            writing = target.add_stream("libx264", rate=rate, options={"crf": _QUALITY})
+            width = max(drawn.shape[1], 120)
+            strip = np.asarray(pictures.legend(look.names, width, None, look.colours))
+            height = drawn.shape[0] + len(strip)
+            writing = target.add_stream(_codec(), rate=reading.average_rate or 25)
+            writing.options = {"crf": _QUALITY} if writing.codec.name == "libx264" else {}
             writing.width, writing.height = width + width % 2, height + height % 2
             writing.pix_fmt = "yuv420p"
             writing.codec_context.time_base = reading.time_base
-        whole = np.zeros((writing.height, writing.width, 3), np.uint8)
+        whole = np.full((writing.height, writing.width, 3), 255, np.uint8)
         whole[: len(drawn), : drawn.shape[1]] = drawn[: len(whole), : whole.shape[1]]
         whole[len(drawn) :][: len(strip), : strip.shape[1]] = strip
         out = av.VideoFrame.from_ndarray(whole, format="rgb24")
@@ -113,6 +115,16 @@ def _copied(source, target, predict, look, each):
     if writing is not None:
         target.mux(writing.encode(None))
     return count
+
+
+def _codec():
+    """The first of the encoders that this FFmpeg has; x264 is left out of some builds."""
+    import av
+
+    for name in _CODECS:
+        with contextlib.suppress(av.codec.codec.UnknownCodecError):
+            return av.Codec(name, "w").name
+    raise ValueError(f"av: its FFmpeg has none of {', '.join(_CODECS)}; pip install av has")
 
 
 def frames_in(file: Path) -> int | None:

@@ -82,6 +82,28 @@ def test_each_frame_gets_its_overlay_at_its_time(folder, capsys):
         _cli.main([*command, "--flip"])
 
 
+def test_a_video_of_a_turned_telephone_is_upright(folder):
+    """Such a file holds lying frames and a matrix (in its tkhd) that turns them clockwise."""
+    av = pytest.importorskip("av", reason="extra video is not installed")
+    lying = np.full((32, 160, 3), 40, np.uint8)
+    lying[:, :40] = 200
+    with av.open("film.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.height, stream.width, stream.pix_fmt = 32, 160, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(lying, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = pathlib.Path("film.mp4").read_bytes()
+    one, minus, zero, end = b"\0\1\0\0", b"\xff\xff\0\0", bytes(4), b"\x40\0\0\0"
+    place = content.index(one + 3 * zero + one + 3 * zero + end, content.index(b"tkhd"))
+    turned = zero + one + zero + minus + 4 * zero + end
+    pathlib.Path("film.mp4").write_bytes(content[:place] + turned + content[place + 36 :])
+    _cli.main(["predict", "model", "film.mp4", "-o", "out"])
+    with av.open("out/film_overlay.mp4") as video:
+        shown = next(iter(video.decode(video=0))).to_ndarray(format="rgb24")
+    assert shown.shape[1] == 120 and shown.shape[0] > 160  # the legend is at least 120 wide
+    assert shown[10, 10].astype(int).sum() > shown[100, 10].astype(int).sum() + 60
+
+
 def test_what_is_no_video_is_told_and_the_rest_is_done(folder, capsys):
     write_video("film.mkv", frames()[:2], [0, 4])
     pathlib.Path("broken.mp4").write_bytes(b"no video")
