@@ -84,7 +84,10 @@ def read_mark(path: str | os.PathLike) -> tuple[dict, str] | None:
         found = _READERS[Path(path).suffix.lower()](path)
     if found.get(_KEYS[0]) != SOFTWARE:
         return None
-    return json.loads(found.get(_KEYS[1], "{}")), found.get(_KEYS[2], "")
+    settings = {}
+    with contextlib.suppress(ValueError):
+        settings = json.loads(found.get(_KEYS[1], "{}"))
+    return settings, found.get(_KEYS[2], "")
 
 
 def is_result(path: str | os.PathLike) -> bool:
@@ -148,7 +151,7 @@ def write_shares(path: Path, label_maps: Mapping[Path, Path], names: Sequence[st
             counts = np.bincount(np.asarray(picture).ravel(), minlength=len(names))
         table.writerow([file, *(f"{share:.6f}" for share in counts / counts.sum())])
     with writing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def check_shares(path: Path, names: Sequence[str]) -> None:

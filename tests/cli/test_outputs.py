@@ -220,6 +220,9 @@ def test_probabilities_confidence_and_shares_are_written_on_demand(photos, capsy
     predict("photos", options=options)
     assert "2 of 2 are done" in capsys.readouterr().out
     assert pathlib.Path("out/shares.csv").read_text().splitlines() == expected
+    save(os.fsdecode(b"photos/\xff.png"))  # no UTF-8
+    predict("photos", options=options)
+    assert "photos/\\udcff.png,1.000000" in pathlib.Path("out/shares.csv").read_text()
     pathlib.Path("out/shares.csv").write_text("image,price\n")
     with pytest.raises(SystemExit, match=r"shares\.csv is there and is no table of predict"):
         predict("photos", options=options)
