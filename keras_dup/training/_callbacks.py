@@ -106,7 +106,7 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, title, steps, done, best=None):
         super().__init__()
-        self.shown = is_chief()
+        self.title, self.shown = title, is_chief()
         slow = {} if sys.stderr.isatty() else {"mininterval": 30}
         options = {"total": steps, "initial": done, "unit": " steps", "disable": not self.shown}
         self.bar = tqdm(desc=title, **options, **slow)
@@ -117,7 +117,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if self.taken == 0:
             self.start = time.perf_counter()
-            self.say(f"{self.bar.desc}: compiling, which the first step waits for")
+            self.say(f"{self.title}: compiling, which the first step waits for")
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
@@ -125,13 +125,13 @@ class Progress(keras.callbacks.Callback):
         self.taken += 1
         if self.taken == 1:
             now = time.perf_counter()
-            self.say(f"{self.bar.desc}: compiled, first step after {now - self.start:.0f} s")
+            self.say(f"{self.title}: compiled, first step after {now - self.start:.0f} s")
             self.start = now
         if not self.told and self.taken == 1 + _TELL_AFTER:
             seconds = (time.perf_counter() - self.start) / _TELL_AFTER
             minutes = seconds * self.left / 60
             self.say(
-                f"{self.bar.desc}: {self.left} steps of {seconds:.2f} s, about {minutes:.0f} "
+                f"{self.title}: {self.left} steps of {seconds:.2f} s, about {minutes:.0f} "
                 "minutes, and the validations on top"
             )
             self.told = True

@@ -1,6 +1,7 @@
 """What happens around the steps: the log and its curves, NaN, which process writes."""
 
 import json
+import types
 
 import keras
 import numpy as np
@@ -49,3 +50,16 @@ def test_one_process_of_many_writes(monkeypatch):
     ):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
         assert _distribution.is_chief() == chief and _distribution.is_multi_worker()
+
+
+def test_a_worker_that_is_not_the_first_prints_nothing(monkeypatch, capsys):
+    for chief in (False, True):
+        monkeypatch.setattr(_callbacks, "is_chief", lambda chief=chief: chief)
+        progress = _callbacks.Progress("training", 2, 0)
+        progress.set_model(types.SimpleNamespace(done=1))
+        progress.on_train_batch_begin(0)
+        progress.on_train_batch_end(0, {"loss": 0.5})
+        progress.on_epoch_end(0, {"loss": 0.5, "val_miou": 0.25})
+        lines = capsys.readouterr().out.splitlines()
+        expected = "step 1 of 2: loss 0.5000, mIoU 25.00 % (best 25.00 % at step 1)"
+        assert [line for line in lines if line][-1:] == [expected] * chief
