@@ -148,7 +148,7 @@ def _classes(report, names, colours):
             f"</span>{html.escape(key)}</th>",
             f"<td>{_percent(iou)}</td>",
             f'<td class="bar"><i style="width:{100 * (iou or 0):.1f}%"></i></td>',
-            *(f"<td>{_percent(report[n][key])}</td>" for n in ("dice", "precision", "recall")),
+            *(f"<td>{_percent(report[n][key], '-')}</td>" for n in ("dice", "precision", "recall")),
             f"<td>{_percent(true[k] / max(1, true.sum()))}</td>",
         ]
         if compared:
@@ -231,8 +231,8 @@ def _data(picture):
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _percent(value):
-    return "absent" if value is None else f"{100 * value:.2f} %"
+def _percent(value, otherwise="absent"):
+    return otherwise if value is None else f"{100 * value:.2f} %"
 
 
 def _points(bounds):
