@@ -10,9 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_dup import pictures
 from keras_dup._whole import writing
-from keras_dup.training._predictor import predictor
 
 _SHOWN_BY = {"matplotlib": "curves.png", "tensorboard": "TensorBoard's files"}
 PANELS = {"loss": "loss", "val_miou": "validation mIoU", "temperature": "T"}
@@ -49,13 +47,15 @@ def read_log(path: str | os.PathLike, last_step: int | None = None) -> list[dict
 class Log(keras.callbacks.Callback):
     """Writes log.csv, one row per epoch, and shows it where the extra `train` is installed.
 
-    Then there are curves.png, by Matplotlib, and TensorBoard's files.
+    `predictions` is the callback before it, which has the picture of this validation. With the
+    extra there are curves.png, by Matplotlib, and TensorBoard's files.
+
     Rows of steps that a checkpoint does not hold, since the run was killed, are written anew.
     """
 
-    def __init__(self, output, network, val_data, step=0):
+    def __init__(self, output, network, predictions, step=0):
         super().__init__()
-        self.output, self.network, self.val_data = output, network, val_data
+        self.output, self.network, self.predictions = output, network, predictions
         self.rows = read_log(output / "log.csv", step)
         missing = [name for name in _SHOWN_BY if installed(name) is None]
         if missing:
@@ -95,8 +95,7 @@ class Log(keras.callbacks.Callback):
             for name, value in row.items():
                 if value is not None:
                     tf.summary.scalar(name, value)
-            picture = pictures.comparison(self.val_data, {"prediction": predictor(self.network)}, 6)
-            tf.summary.image("validation", np.asarray(picture)[None])
+            tf.summary.image("validation", np.asarray(self.predictions.picture)[None])
         self.writer.flush()
 
 

@@ -144,8 +144,8 @@ class _Run:
             elif step < recipe.steps:
                 rate = number(self.training.optimizer.learning_rate)
                 print(f"step {step} of {recipe.steps}: learning rate {rate:.2g}, which falls to 0")
-            extra.append(Predictions(self.predicting, self.val_data, output))
-            extra.append(Log(output, self.predicting, self.val_data, step))
+            predictions = Predictions(self.predicting, self.val_data, output)
+            extra += [predictions, Log(output, self.predicting, predictions, step)]
         self._fit(self.training, "training", recipe.steps, checkpoint, extra, best)
         return validation.report
 

@@ -51,5 +51,5 @@ class Predictions(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.folder.mkdir(exist_ok=True)
         predict = predictor(self.network)
-        picture = pictures.comparison(self.val_data, {"prediction": predict}, _PREDICTED, 240)
-        write_picture(picture, self.folder / f"step_{self.model.done:06}.png")
+        self.picture = pictures.comparison(self.val_data, {"prediction": predict}, _PREDICTED, 240)
+        write_picture(self.picture, self.folder / f"step_{self.model.done:06}.png")

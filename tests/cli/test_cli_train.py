@@ -8,7 +8,7 @@ from archives import write_camvid
 from PIL import Image
 from ten_steps import build
 
-from keras_dup import _cli, data, models
+from keras_dup import _cli, data, models, training
 from keras_dup.training import _callbacks
 
 
@@ -56,6 +56,14 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     assert "step 20 of 21: learning rate" in printed and "step 21 of 21: loss" in printed
     assert json.loads((run / "recipe.json").read_text()) == {**recipe, "steps": 21}
     assert len(json.loads((run / "split.json").read_text())["val"]["files"]) == 2
+
+
+def test_trained_weights_bring_their_architecture_and_a_start_for_another_w():
+    recipe = training.Recipe("fine", 7, backbone="efficientnet_lite0", weights="voc_animals")
+    found = _cli.train._completed(recipe, {"weights"})
+    assert set(found.low_level_features) == {"b2u2c3", "b5u3c3"} and found.backbone_rate == 0.2
+    assert (found.initializer, found.temperature) == ("nearest", 1 / 16)
+    assert not found.interpolated_scores and not found.train_temperature
 
 
 def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, capsys):
