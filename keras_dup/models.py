@@ -11,6 +11,7 @@ import keras
 from keras_dup import _keras_private, _lists, _network, _pretrained, _trained, projection
 from keras_dup._labelled import LabelledModel, labelled, names_in_file
 from keras_dup._nearest import hint
+from keras_dup.presets import _MODELS
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 
 __all__ = [
@@ -28,8 +29,6 @@ _PROJECTIONS = {
     for channels in (32, 64, 128)
     if channels <= most
 }
-# trained networks that the package has, with the file of their classes' names
-_MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
 _RANDOM_W = (
     "build: no projection is given, so W is random. It stays as it is in training, and the network "
     "stays poor. Fit one to label maps (`keras_dup.projection.fit`) or take one of the package "

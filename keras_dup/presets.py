@@ -25,6 +25,9 @@ INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)
 RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
 
+# trained networks that the package has, with the file of their classes' names
+_MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
+
 _VOC = {"dataset": "PASCAL VOC 2012", "num_classes": 21, "input_size": (513, 513)}
 _CITYSCAPES = {"dataset": "Cityscapes", "num_classes": 19, "input_size": (1025, 2049)}
 # 59 classes and the background; the paper gives no input size

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from keras_dup import presets
 from keras_dup._cli import masks, outputs
 from keras_dup._nearest import hint
 
@@ -146,9 +147,10 @@ def check_data_set(name):
 
 
 def check_model(path_or_name):
-    """Raises ValueError for a path where no file is; names are known once Keras is loaded."""
-    if str(path_or_name).endswith(".keras") and not os.path.isfile(path_or_name):
-        raise ValueError(f"{path_or_name}: no such file")
+    """Raises ValueError for what is neither a file nor a model of the package."""
+    if path_or_name not in presets._MODELS and not os.path.isfile(path_or_name):
+        known = f"({', '.join(presets._MODELS)}){hint(path_or_name, presets._MODELS)}"
+        raise ValueError(f"{path_or_name}: no such file, and no model of the package {known}")
 
 
 def predictor(arguments):

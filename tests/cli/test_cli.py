@@ -154,7 +154,7 @@ def test_images_of_one_name_do_not_overwrite_each_other():
 
 def test_scales_and_names_that_cannot_be_are_refused_before_any_work(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    predict = ["predict", "nothing", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    predict = ["predict", "voc_animals", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
     for scale in ("1e9", "0", "-1", "nan", "inf"):
         with pytest.raises(SystemExit, match="--scales"):
             _cli.main([*predict, "--scales", "1", scale])
@@ -169,7 +169,7 @@ def test_predict_names_what_is_missing(tmp_path):
     with pytest.raises(SystemExit, match="none: no such file or folder"):
         _cli.main(["predict", "m", str(tmp_path / "none"), "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="no file that ends in"):
-        _cli.main(["predict", "m", str(tmp_path), "-o", str(tmp_path / "out")])
+        _cli.main(["predict", "voc_animals", str(tmp_path), "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit, match=r"m\.keras: no such file"):
         _cli.main(["predict", "m.keras", str(tmp_path), "-o", str(tmp_path / "out")])
 

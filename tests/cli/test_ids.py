@@ -16,6 +16,7 @@ def stand_in(monkeypatch, predict, names):
     network = types.SimpleNamespace(layers=[])
     found = functools.partial(lambda network, image: predict(image), network), names
     monkeypatch.setattr(options, "predictor", lambda arguments: found)
+    monkeypatch.setattr(options, "check_model", lambda name: None)
 
 
 @pytest.fixture

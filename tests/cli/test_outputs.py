@@ -19,6 +19,7 @@ def photos(tmp_path, monkeypatch):
     """A folder photos/ with a.png and b.jpg, and a network of two classes that needs no file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "model", lambda arguments: (Constant(), ["background", "thing"]))
+    monkeypatch.setattr(options, "check_model", lambda name: None)
     monkeypatch.setattr(_folding, "fold", lambda network, output: network)
     save("photos/a.png"), save("photos/b.jpg")
     return tmp_path

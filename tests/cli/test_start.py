@@ -113,6 +113,18 @@ def test_a_data_set_without_its_extra_or_with_a_mistyped_name_is_told_at_once(co
         _cli.main([*command.split(), "camvid"])
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["export", "voc_animal"], ["predict", "voc_animal", __file__], ["evaluate", "voc_animal"]],
+)
+def test_a_model_that_is_not_there_is_told_at_once(command, monkeypatch):
+    monkeypatch.setattr(_cli, "load_keras", lambda: pytest.fail("too late"))
+    labelled = ["--images", "a", "--masks", "b"] if command[0] == "evaluate" else []
+    told = r"voc_animal: no such file, and no model .*\(voc_animals\); did you mean 'voc_animals'"
+    with pytest.raises(SystemExit, match=told):
+        _cli.main([*command, "-o", "out", *labelled])
+
+
 def test_what_tensorflow_says_is_shown_where_it_cannot_be_loaded(monkeypatch, capfd):
     def fail(name):
         os.write(2, b"no such CPU\n")

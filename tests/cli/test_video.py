@@ -30,6 +30,7 @@ class Threshold:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "model", lambda arguments: (Threshold(), NAMES))
+    monkeypatch.setattr(options, "check_model", lambda name: None)
     monkeypatch.setattr(_folding, "fold", lambda network, output: network)
 
 
