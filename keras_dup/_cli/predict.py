@@ -57,7 +57,11 @@ def _check(arguments):
         if not os.path.lexists(given) and not glob.has_magic(given):
             raise ValueError(f"{given}: no such file or folder")
     options.check_model(arguments.model)
-    videos = [path for path in map(Path, arguments.images) if video.is_video(path)]
+    _check_videos(arguments, map(Path, arguments.images))
+
+
+def _check_videos(arguments, files):
+    videos = [file for file in files if video.is_video(file)]
     video.check(videos)
     asked = [name for name in (*_ON_DEMAND, "shares") if getattr(arguments, name)]
     if videos and asked:
@@ -86,7 +90,8 @@ def _run(arguments):
         bad = writer.bad
     if arguments.shares:
         maps = {file: paths["label_map"] for file, paths in planned.items()}
-        maps = {file: path for file, path in maps.items() if path.exists()}
+        maps = {f: path for f, path in maps.items() if _mark(path, settings, True)}
+        output.mkdir(parents=True, exist_ok=True)
         results.write_shares(output / _SHARES, maps, look.names)
     print(f"{output}: {_counted(planned)}")
     if bad:
@@ -104,7 +109,7 @@ def _counted(planned):
 def _planned(arguments, output):
     """{image or video: {kind of result: file}}; a ValueError where one would meet another file."""
     files, subfolders = _files(arguments, output)
-    video.check(filter(video.is_video, files))
+    _check_videos(arguments, files)  # of patterns, too
     left_out = {kind for kind in _ON_DEMAND if not getattr(arguments, kind)}
     endings = {kind: end for kind, end in results.ENDINGS.items() if kind not in left_out}
 
@@ -193,7 +198,7 @@ def _mark(path, settings, overwrite):
         raise ValueError(
             f"{path} was made with other {', '.join(other)}; give another -o, or --overwrite"
         )
-    return mark
+    return None if other else mark
 
 
 def _look(arguments, names, colours):

@@ -167,6 +167,11 @@ def test_results_of_other_options_do_not_mix(photos, other, named):
     with pytest.raises(SystemExit, match=rf"out.b\.png was made with other {named}; .*--overwrite"):
         predict("photos", options=other)
     assert contents("out") == before
+    pathlib.Path("photos/b.jpg").write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="1 of 2 images could not be done"):
+        predict("photos", options=[*other, "--overwrite", "--shares"])
+    assert pathlib.Path("out/shares.csv").read_text().count("\n") == 2  # nothing of other options
+    os.remove("photos/b.jpg"), save("photos/b.jpg")
     predict("photos", options=[*other, "--overwrite"])
     predict("photos", options=other)
 

@@ -124,3 +124,10 @@ def test_what_a_video_cannot_is_told_before_any_work(folder, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"videos need av: pip install 'keras-dup\[video\]'"):
         _cli.main(command)
+
+
+def test_videos_of_a_pattern_get_an_overlay_alone_too(folder):
+    pytest.importorskip("av", reason="extra video is not installed")
+    pathlib.Path("film.mp4").write_bytes(b"")
+    with pytest.raises(SystemExit, match="a video gets an overlay alone; --shares is of images"):
+        _cli.main(["predict", "model", "*.mp4", "-o", "out", "--shares"])
