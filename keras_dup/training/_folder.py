@@ -19,6 +19,7 @@ from keras_dup.training._recipe_files import load_json
 CHECKPOINT = "checkpoint.weights.h5"
 PRETRAINED = "pretraining.weights.h5"
 PROJECTION = "projection.npz"
+PREDICTIONS = "predictions"  # a folder, of pictures
 # fields of a recipe that may change while a run is under way. Where data lie may, too: what they
 # are is in split.json
 _FREE = {"name", "checkpoint_steps", "data_root", "train_names", "val_names"}
@@ -54,7 +55,9 @@ def locked(output: pathlib.Path) -> Iterator[None]:
     except OSError:  # a file system without locks
         pass
     try:
-        remove_leftovers(output)
+        for place in (output, output / PREDICTIONS):
+            if place.is_dir():
+                remove_leftovers(place)
         yield
     finally:
         os.close(folder)

@@ -9,6 +9,7 @@ from keras_dup import pictures
 from keras_dup._label_maps import VOID
 from keras_dup._whole import write_picture
 from keras_dup.data import Dataset
+from keras_dup.training._folder import PREDICTIONS
 from keras_dup.training._predictor import predictor
 
 _SAMPLES = 8
@@ -46,7 +47,7 @@ class Predictions(keras.callbacks.Callback):
 
     def __init__(self, network: keras.Model, val_data: Dataset, output: pathlib.Path):
         super().__init__()
-        self.network, self.val_data, self.folder = network, val_data, output / "predictions"
+        self.network, self.val_data, self.folder = network, val_data, output / PREDICTIONS
 
     def on_epoch_end(self, epoch, logs=None):
         self.folder.mkdir(exist_ok=True)

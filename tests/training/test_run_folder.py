@@ -169,10 +169,13 @@ def test_a_class_that_occurs_in_no_mask_stops_a_training(in_folders, quick):
 
 def test_a_second_run_in_a_folder_is_refused_and_half_files_of_a_killed_one_are_removed(tmp_path):
     half = tmp_path / ".18415.checkpoint.weights.h5"
-    half.touch()
+    picture = tmp_path / "predictions" / ".18415.step_000002.png"
+    picture.parent.mkdir()
+    for path in (half, picture):
+        path.touch()
     (tmp_path / ".hidden").touch()
     with _folder.locked(tmp_path):
-        assert not half.exists() and (tmp_path / ".hidden").exists()
+        assert not half.exists() and not picture.exists() and (tmp_path / ".hidden").exists()
         with (
             pytest.raises(ValueError, match="another run is at work in this folder; wait"),
             _folder.locked(tmp_path),
