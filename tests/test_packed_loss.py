@@ -50,11 +50,9 @@ def region_loss(region, label_smoothing=None, **options):
         (700, False, {"class_weights": [1, 2, 0.5, 1, 3], "hard_pixels": 0.3}),
         (700, True, {"label_smoothing": 0.1}),
         (1, True, {"hard_pixels": 0.3}),
-        (700, True, {"gamma": 2.0}),
-        (2**20, False, {"gamma": 0.5, "hard_pixels": 0.5}),
-        (700, True, {"region": "tversky"}),
+        (700, True, {"gamma": 2.0, "hard_pixels": 0.5}),
         (2**20, False, {"region": "dice", "class_weights": [1, 2, 0.5, 0, 3]}),
-        (700, False, {"region": "jaccard", "label_smoothing": 0.1}),
+        (700, True, {"region": "tversky", "label_smoothing": 0.1}),
     ],
 )
 def test_value_and_gradients_are_those_of_the_plain_loss(trainable, options, scores, monkeypatch):
@@ -147,6 +145,8 @@ def test_the_batch_size_may_be_unknown():
 def test_two_replicas_add_up_to_the_loss_and_gradient_of_one():
     import tensorflow as tf
 
+    from keras_dup.training import _distribution
+
     upsampling, softmax = head(True)
     labels, features = (tf.constant(x[:2]) for x in batch())
     loss = PixelCrossentropy(from_logits=True) + RegionLoss("tversky", from_logits=True)
@@ -158,7 +158,7 @@ def test_two_replicas_add_up_to_the_loss_and_gradient_of_one():
             value = _packed_loss.packed_loss(*parts)
         return value, tape.gradient(value, scale)
 
-    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    strategy = _distribution.strategy(("cpu:0", "cpu:1"))  # two of them in a process get mixed up
 
     @tf.function
     def on_both():

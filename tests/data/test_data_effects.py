@@ -35,7 +35,7 @@ def drawn():
 @pytest.mark.parametrize("name", COLOUR)
 def test_effects_of_colours_leave_label_maps_and_padding_as_they_are(name, drawn):
     changed = []
-    for seed in range(40):
+    for seed in range(25):
         image, label_map = drawn(seed)
         other, same = drawn(seed, name)
         np.testing.assert_array_equal(same, label_map)
@@ -46,7 +46,7 @@ def test_effects_of_colours_leave_label_maps_and_padding_as_they_are(name, drawn
         if name == "grayscale" and changed[-1]:
             assert np.ptp(other, axis=-1).max() < 0.01
     shares = {"color_jitter": 1.0, "grayscale": 0.2, "gaussian_blur": 0.5}
-    assert np.mean(changed) == pytest.approx(shares[name], abs=0.2)  # 2.5 standard deviations
+    assert np.mean(changed) == pytest.approx(shares[name], abs=0.25)  # 2.5 standard deviations
 
 
 def test_a_blur_keeps_what_is_of_one_colour_and_the_mean():
