@@ -17,14 +17,15 @@ from keras_dup.data import Shapes
 __all__ = ["as_pixels", "compare", "finish", "reference_images", "write"]
 
 _SIDE_CLASSES = 0.05  # the pixels, as a share, that a model has to give to a second class
-_STEPS, _STEP = 20, 4.0  # of the search for such an image; a step in units of 0..255
+# of the search for such an image: the first step, in units of 0..255, and how steps grow
+_STEPS, _STEP, _GROWTH = 8, 4.0, 1.6
 
 
 def reference_images(model: keras.Model, size: tuple[int, int] | None = None) -> list[np.ndarray]:
     """Images (H, W, 3) uint8 to compare on: full range and not square; square and of one colour.
 
     Together the model answers them with several classes. If noise does not bring that about, it is
-    changed along the gradients of the probabilities of other classes, in at most 20 steps.
+    changed along the gradients of the probabilities of other classes, in at most 8 steps.
 
     Args: model; size, (H, W) of all images, or None for two different sizes.
     """
@@ -59,7 +60,7 @@ def _climbed(model, image):
     columns = np.arange(image.shape[1]) * len(likely) // image.shape[1]
     wanted = tf.one_hot(likely[columns], found.shape[-1])  # (W, K): four bands, a class each
     pixels = tf.constant(image[None], tf.float32)
-    for _ in range(_STEPS):
+    for i in range(_STEPS):
         with tf.GradientTape() as tape:
             tape.watch(pixels)
             found = model(pixels, training=False)
@@ -67,7 +68,7 @@ def _climbed(model, image):
         slope = tape.gradient(likelihood, pixels)
         if slope is None or _has_several_classes(np.asarray(found)):
             break
-        pixels = tf.clip_by_value(pixels + _STEP * tf.sign(slope), 0.0, 255.0)
+        pixels = tf.clip_by_value(pixels + _STEP * _GROWTH**i * tf.sign(slope), 0.0, 255.0)
     return np.rint(pixels.numpy()[0]).astype(np.uint8)
 
 
