@@ -1,6 +1,7 @@
 """From two folders to a trained and exported network with two commands.
 
-tests/data/test_mask_kinds.py holds that every other kind of masks gives the same data set.
+tests/data/test_mask_kinds.py holds that every kind of masks gives the same data set; with
+`--full-size` every kind is trained and exported too.
 """
 
 import dataclasses
@@ -12,6 +13,26 @@ from ten_steps import build
 
 from keras_dup import _cli, models
 
+TINY = ["steps=2", "steps_per_epoch=2", "batch_size=2", "devices=cpu:0"]
+ABSENT = "allow_absent_classes=true"  # three classes are drawn, some tables name more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", mask_kinds.KINDS)
+def test_every_kind_of_masks_gets_to_an_exported_network(name, request, tmp_path, monkeypatch):
+    if not request.config.getoption("full_size"):
+        pytest.skip("one kind stands for the others, to save time; see --full-size")
+    monkeypatch.setattr(models, "build", build)
+    monkeypatch.chdir(tmp_path)
+    kind = mask_kinds.KINDS[name]
+    mask_kinds.write(kind, tmp_path, 8)
+    said = [*kind.said, "--num-classes", str(kind.num_classes)]
+    said += ["--decoder", "bilinear"]  # W of so few windows would need fewer channels
+    folders = ["--images", "images", "--masks", "masks"]
+    _cli.main(["train", *folders, *said, "-o", "run", *TINY, ABSENT])
+    _cli.main(["export", "run/best.keras", "-o", "out", "--formats", "litert"])
+    assert (tmp_path / "out/litert.tflite").exists()
+
 
 @pytest.mark.slow
 def test_two_commands_train_and_export_a_network(tmp_path, monkeypatch):
@@ -20,8 +41,7 @@ def test_two_commands_train_and_export_a_network(tmp_path, monkeypatch):
     kind = dataclasses.replace(mask_kinds.KINDS["colours"], mask="{}_mask")
     mask_kinds.write(kind, tmp_path, 8)
     folders = ["--images", "images", "--masks", "masks", *kind.said]
-    tiny = ["steps=2", "steps_per_epoch=2", "batch_size=2", "devices=cpu:0", "channels=4"]
-    _cli.main(["train", *folders, "-o", "run", *tiny])
+    _cli.main(["train", *folders, "-o", "run", *TINY, "channels=4"])
     _cli.main(["export", "run/best.keras", "-o", "out", "--formats", "saved_model"])
     assert any((tmp_path / "out").rglob("saved_model.pb"))
     names = (tmp_path / "run/classes.txt").read_text().split()
