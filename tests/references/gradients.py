@@ -15,7 +15,7 @@ def gradients(function, values):
 
     values = [tf.constant(value) for value in values]
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(*values):
         with tf.GradientTape() as tape:
             tape.watch(values)
