@@ -17,7 +17,7 @@ __all__ = ["predict", "probabilities"]
 
 MAX_PIXELS = 2**28
 """Of an image, or a window of it, after scaling."""
-_BATCH_PIXELS = 2**17  # larger images take no less time together, small ones half
+_BATCH_PIXELS = 2**17  # in a batch: larger images take no less time together
 
 
 def predict(

@@ -10,8 +10,7 @@ import keras
 
 from keras_dup import _keras_private, _lists, _network, _pretrained, _trained, projection
 from keras_dup._labelled import LabelledModel, labelled, names_in_file
-from keras_dup._nearest import hint
-from keras_dup.presets import _MODELS
+from keras_dup.presets import _MODELS, check_model
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 
 __all__ = [
@@ -212,15 +211,10 @@ def load(path_or_name: str | os.PathLike) -> keras.Model:
 
 
 def _read(path_or_name):
+    check_model(path_or_name)
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][0]) as path:
             return keras.models.load_model(path, compile=False)
-    if not os.path.isfile(path_or_name):
-        known = ", ".join(_MODELS)
-        raise ValueError(
-            f"{path_or_name}: no such file, and no model of the package ({known})"
-            f"{hint(path_or_name, _MODELS)}"
-        )
     try:
         return keras.models.load_model(path_or_name, compile=False)
     except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds

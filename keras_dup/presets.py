@@ -4,6 +4,10 @@ Plain data, without Keras. `build(preset="voc2012_xception65")` builds a row; ot
 override it.
 """
 
+import os
+
+from keras_dup._nearest import hint
+
 __all__ = ["PRESETS"]
 
 # low-level features: the best of the paper's tables, or features at the same places; channels: C~
@@ -27,6 +31,14 @@ RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
 
 # trained networks that the package has, with the file of their classes' names
 _MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
+
+
+def check_model(path_or_name: str | os.PathLike) -> None:
+    """Raises ValueError for what is neither a file nor a model of the package."""
+    if path_or_name not in _MODELS and not os.path.isfile(path_or_name):
+        known = f"({', '.join(_MODELS)}){hint(path_or_name, _MODELS)}"
+        raise ValueError(f"{path_or_name}: no such file, and no model of the package {known}")
+
 
 _VOC = {"dataset": "PASCAL VOC 2012", "num_classes": 21, "input_size": (513, 513)}
 _CITYSCAPES = {"dataset": "Cityscapes", "num_classes": 19, "input_size": (1025, 2049)}

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from gradients import gradients
+from gradients import gradients, on_two_replicas
 from keras import ops
 
 from keras_dup import _packed_loss, training
@@ -145,8 +145,6 @@ def test_the_batch_size_may_be_unknown():
 def test_two_replicas_add_up_to_the_loss_and_gradient_of_one():
     import tensorflow as tf
 
-    from keras_dup.training import _distribution
-
     upsampling, softmax = head(True)
     labels, features = (tf.constant(x[:2]) for x in batch())
     loss = PixelCrossentropy(from_logits=True) + RegionLoss("tversky", from_logits=True)
@@ -158,17 +156,9 @@ def test_two_replicas_add_up_to_the_loss_and_gradient_of_one():
             value = _packed_loss.packed_loss(*parts)
         return value, tape.gradient(value, scale)
 
-    strategy = _distribution.strategy(("cpu:0", "cpu:1"))  # two of them in a process get mixed up
-
-    @tf.function
-    def on_both():
-        def of_replica():
-            i = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return step(labels[i : i + 1], features[i : i + 1])
-
-        return [strategy.reduce("SUM", part, axis=None) for part in strategy.run(of_replica)]
-
-    np.testing.assert_allclose([x.numpy() for x in on_both()], step(labels, features), rtol=1e-5)
+    np.testing.assert_allclose(
+        on_two_replicas(step, labels, features), step(labels, features), rtol=1e-5
+    )
 
 
 def test_steps_are_compiled_on_jax_which_else_runs_them_operation_by_operation():

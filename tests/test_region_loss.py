@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import gradients
+from gradients import gradients, on_two_replicas
 from keras import ops
 
 from keras_dup._packed_loss import packs
@@ -166,8 +166,6 @@ def test_two_replicas_have_the_loss_and_the_gradient_of_one_with_both_their_imag
     """Of Lovasz the mean of both, which it says."""
     import tensorflow as tf
 
-    from keras_dup.training import _distribution
-
     labels, found = (tf.constant(x) for x in (batch[0][:2], batch[1][:2]))
     loss = PixelCrossentropy(gamma=2.0) + RegionLoss(region)
     scale = tf.Variable(1.0)
@@ -177,21 +175,10 @@ def test_two_replicas_have_the_loss_and_the_gradient_of_one_with_both_their_imag
             value = loss(labels, found**scale)
         return value, tape.gradient(value, scale)
 
-    strategy = _distribution.strategy(("cpu:0", "cpu:1"))  # two of them in a process get mixed up
-
-    @tf.function
-    def on_both():
-        def of_replica():
-            i = tf.distribute.get_replica_context().replica_id_in_sync_group
-            return step(labels[i : i + 1], found[i : i + 1])
-
-        results = strategy.run(of_replica)
-        return [strategy.reduce("SUM", result, axis=None) for result in results]
-
     if region == "lovasz":
         loss = RegionLoss(region)
         parts = [step(labels[i : i + 1], found[i : i + 1]) for i in range(2)]
         expected = np.mean(parts, axis=0)
     else:
         expected = step(labels, found)
-    np.testing.assert_allclose([x.numpy() for x in on_both()], expected, rtol=1e-5)
+    np.testing.assert_allclose(on_two_replicas(step, labels, found), expected, rtol=1e-5)

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from keras_dup import presets
 from keras_dup._cli import options
 from keras_dup._whole import write_json, write_picture, writing
 
@@ -41,9 +42,9 @@ def _check(arguments):
     if arguments.data_set:
         options.check_data_set(arguments.data_set.partition(":")[0])
     options.check_inference(arguments)
-    options.check_model(arguments.model)
+    presets.check_model(arguments.model)
     if arguments.compare:
-        options.check_model(arguments.compare)
+        presets.check_model(arguments.compare)
 
 
 def _run(arguments):
@@ -57,7 +58,7 @@ def _run(arguments):
     against = _against(arguments, names)
     dataset = options.labelled(arguments, names)
     options.plan(arguments, paths, dataset)
-    options.warn(_other_names(names, dataset))
+    options.warn(_different(names, list(dataset.class_names), "the data set"))
     options.warn(count_ids(dataset.label_maps()).complaint(len(names), names))
     report = evaluation.evaluate(
         predict,
@@ -118,12 +119,8 @@ def _against(arguments, names):
     return predict
 
 
-def _other_names(names, dataset):
-    """What to say where a data set calls its classes otherwise than the model does."""
-    return _different(names, list(dataset.class_names), "the data set")
-
-
 def _different(names, other, whose):
+    """What to say where others call the classes otherwise than the model does; "" for nothing."""
     ids = [str(k) for k in range(len(names))]
     pairs = [(k, *pair) for k, pair in enumerate(zip(names, other, strict=True))]
     differ = [pair for pair in pairs if pair[1].casefold() != pair[2].casefold()]

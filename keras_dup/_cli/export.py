@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from keras_dup import presets
 from keras_dup._cli import options
 from keras_dup._whole import write_json
 
@@ -24,7 +25,7 @@ def add(commands):
             "--masks masks/",
         ),
     )
-    export.set_defaults(check=lambda given: options.check_model(given.model), run=_run)
+    export.set_defaults(check=lambda given: presets.check_model(given.model), run=_run)
     export.add_argument("model", help=options.MODEL)
     export.add_argument("-o", "--output", required=True, help="folder for the files")
     export.add_argument("--formats", nargs="+", help="default: all", metavar="FORMAT")

@@ -2,11 +2,9 @@
 
 import functools
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
-from keras_dup import presets
 from keras_dup._cli import masks, outputs
 from keras_dup._nearest import hint
 
@@ -17,7 +15,6 @@ __all__ = [
     "add_limits",
     "check_data_set",
     "check_inference",
-    "check_model",
     "class_names",
     "examples",
     "files_read",
@@ -144,13 +141,6 @@ def check_data_set(name):
         raise ValueError(f"--data-set {name}: expected one of {known}")
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ImportError("--data-set needs tensorflow-datasets: pip install 'keras-dup[tfds]'")
-
-
-def check_model(path_or_name):
-    """Raises ValueError for what is neither a file nor a model of the package."""
-    if path_or_name not in presets._MODELS and not os.path.isfile(path_or_name):
-        known = f"({', '.join(presets._MODELS)}){hint(path_or_name, presets._MODELS)}"
-        raise ValueError(f"{path_or_name}: no such file, and no model of the package {known}")
 
 
 def predictor(arguments):

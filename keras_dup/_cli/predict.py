@@ -8,6 +8,7 @@ import zlib
 from collections import deque
 from pathlib import Path
 
+from keras_dup import presets
 from keras_dup._cli import options, outputs, results, video
 
 __all__ = ["add"]
@@ -56,7 +57,7 @@ def _check(arguments):
     for given in arguments.images:
         if not os.path.lexists(given) and not glob.has_magic(given):
             raise ValueError(f"{given}: no such file or folder")
-    options.check_model(arguments.model)
+    presets.check_model(arguments.model)
     _check_videos(arguments, map(Path, arguments.images))
 
 

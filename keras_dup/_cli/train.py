@@ -210,6 +210,8 @@ def _completed(recipe, given):
 
 def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
+    import keras
+
     from keras_dup import _pretrained, models
     from keras_dup.projection import _fitting
     from keras_dup.training import build_network
@@ -235,7 +237,8 @@ def _check_network(recipe):
         _fitting.check_channels(*shape, "pca", constant_windows=False)
     bare = {"weights": "", "new_layers_variance": 0.0}
     bare |= {} if named else {"initializer": "glorot_uniform", "interpolated_scores": False}
-    build_network(dataclasses.replace(recipe, **bare), fitted)
+    with keras.StatelessScope(initialize_variables=False):  # without values, which take the time
+        build_network(dataclasses.replace(recipe, **bare), fitted)
 
 
 def _there(path):

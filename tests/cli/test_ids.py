@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import _cli, data
+from keras_dup import _cli, data, presets
 from keras_dup._cli import options
 
 
@@ -16,7 +16,7 @@ def stand_in(monkeypatch, predict, names):
     network = types.SimpleNamespace(layers=[])
     found = functools.partial(lambda network, image: predict(image), network), names
     monkeypatch.setattr(options, "predictor", lambda arguments: found)
-    monkeypatch.setattr(options, "check_model", lambda name: None)
+    monkeypatch.setattr(presets, "check_model", lambda name: None)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import _cli, data
+from keras_dup import _cli, data, presets
 from keras_dup._cli import options, outputs
 from keras_dup.export import _folding
 
@@ -19,7 +19,7 @@ def photos(tmp_path, monkeypatch):
     """A folder photos/ with a.png and b.jpg, and a network of two classes that needs no file."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "model", lambda arguments: (Constant(), ["background", "thing"]))
-    monkeypatch.setattr(options, "check_model", lambda name: None)
+    monkeypatch.setattr(presets, "check_model", lambda name: None)
     monkeypatch.setattr(_folding, "fold", lambda network, output: network)
     save("photos/a.png"), save("photos/b.jpg")
     return tmp_path

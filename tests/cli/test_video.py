@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import _cli, pictures
+from keras_dup import _cli, pictures, presets
 from keras_dup._cli import options
 from keras_dup.export import _folding
 
@@ -30,7 +30,7 @@ class Threshold:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "model", lambda arguments: (Threshold(), NAMES))
-    monkeypatch.setattr(options, "check_model", lambda name: None)
+    monkeypatch.setattr(presets, "check_model", lambda name: None)
     monkeypatch.setattr(_folding, "fold", lambda network, output: network)
 
 

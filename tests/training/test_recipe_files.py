@@ -54,3 +54,9 @@ def test_pretraining_without_a_fitted_w_is_refused():
 def test_a_start_that_would_be_drawn_over_is_refused():
     with pytest.raises(ValueError, match=r"new_layers_variance=0\.01 draws the weights"):
         dataclasses.replace(TINY, initializer="nearest", new_layers_variance=0.01)
+
+
+def test_the_recipe_of_the_animals_allows_the_classes_that_its_photographs_lack():
+    """Without that it stops before the first step: seen with the real masks."""
+    recipe = training.load_recipe("training/recipes/voc_animals_efficientnet_lite0.py")
+    assert recipe.allow_absent_classes
