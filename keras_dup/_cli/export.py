@@ -65,7 +65,8 @@ def _run(arguments):
 
     def on_error(name, error):
         failed.append(name)
-        print(f"keras-dup: {name}: {_one_line(error)}", file=sys.stderr)
+        line = _one_line(error).removeprefix(f"{name}: ")
+        print(f"keras-dup: {name}: {line}", file=sys.stderr)
 
     given = names, calibration, images, on_error
     reports = _measure.export_all(model, arguments.output, formats, size, *given)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dup._labelled import label_files
+from keras_dup._native_lines import hidden
 from keras_dup.export import _agreement, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
@@ -26,6 +27,8 @@ _BOUNDS = {
     "dynamic": (0.9, None),
     "int8": (0.9, None),
 }
+# what the converter and the interpreter say of every model, whatever their level of messages
+_UNASKED = rb"INFO: Created TensorFlow Lite XNNPACK delegate|fully_quantize: \d"
 
 
 def litert(
@@ -110,7 +113,8 @@ def answer(runner: Any, image: np.ndarray) -> np.ndarray:
     (given,), (found,) = runner.get_input_details(), runner.get_output_details()
     if tuple(given["shape"]) != image.shape:
         runner.resize_tensor_input(given["index"], image.shape)
-    runner.allocate_tensors()
+    with hidden(_UNASKED):
+        runner.allocate_tensors()
     runner.set_tensor(given["index"], image.astype(given["dtype"]))
     runner.invoke()
     return runner.get_tensor(found["index"])
@@ -144,7 +148,8 @@ def _convert(network, quantize, input_size, calibration):
             converter.representative_dataset = lambda: iter(batches)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
-        return converter.convert()
+        with hidden(_UNASKED):
+            return converter.convert()
 
 
 def _with_files(content, files):

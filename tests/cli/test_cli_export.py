@@ -1,8 +1,11 @@
 """`keras-dup export`: what cannot be written is one line, and the rest is written."""
 
 import importlib.util
+import os
 
+import numpy as np
 import pytest
+from PIL import Image
 from thresholds import thresholding
 
 from keras_dup import _cli, models
@@ -32,6 +35,7 @@ def without(monkeypatch, module):
     [
         (ConverterError("one\ntwo\nthree"), "keras-dup: onnx: ConverterError: one"),
         (RuntimeError("it disagrees"), "keras-dup: onnx: it disagrees"),
+        (RuntimeError("onnx: it disagrees"), "keras-dup: onnx: it disagrees"),
         (KeyError(), "keras-dup: onnx: KeyError: no message"),
         (ValueError("x" * 9000), f"keras-dup: onnx: {'x' * 300} ..."),
     ],
@@ -90,3 +94,25 @@ def test_without_formats_those_of_missing_extras_are_left_out_and_named(
         "needs ai-edge-litert: pip install 'keras-dup[litert]'",
         "keras-dup: warning: onnx left out: onnx needs onnxruntime: pip install 'keras-dup[onnx]'",
     ]
+
+
+def test_what_the_converter_and_the_interpreter_say_of_every_model_is_not_shown(
+    model_file, tmp_path, monkeypatch, capfd
+):
+    """The interpreter says it once per process, so here a stand-in does, and says what matters."""
+    allocate = _mobile.interpreter().allocate_tensors
+
+    def say_and_allocate(runner):
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nERROR: a real one\n")
+        return allocate(runner)
+
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    monkeypatch.setattr(_mobile.interpreter(), "allocate_tensors", say_and_allocate)
+    image = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    options = ["--input-size", "48", "64", "--calibration", str(tmp_path / "image.png")]
+    output = ["-o", str(tmp_path / "out"), "--formats", "litert_int8"]
+    _cli.main(["export", model_file, *output, *options])
+    told = capfd.readouterr().err  # and more, if TensorFlow was loaded with another level
+    assert "ERROR: a real one" in told
+    assert "XNNPACK" not in told and "fully_quantize" not in told
