@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import warnings
 
 import keras_dup
 from keras_dup._cli import evaluate, export, fit, flops, inspect, predict, train
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show stops nothing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _warning
     parsed = parser().parse_args(arguments)
     try:
         if hasattr(parsed, "check"):
@@ -40,6 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         print("; ".join(["keras-dup: interrupted", *map(str, stop.args)]), file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def _warning(message, *place):
+    """What a library warns of, without its place in the source."""
+    return f"keras-dup: warning: {message}\n"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
@@ -136,6 +137,14 @@ def test_what_tensorflow_says_is_shown_where_it_cannot_be_loaded(monkeypatch, ca
     with pytest.raises(SystemExit, match="keras-dup: DLL load failed"):
         _cli.main(["flops", "--paper"])
     assert capfd.readouterr().err == "no such CPU\n"
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_source(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # and back again
+    with pytest.raises(SystemExit):
+        _cli.main(["--version"])
+    shown = warnings.formatwarning("give images", UserWarning, "a.py", 9)
+    assert shown == "keras-dup: warning: give images\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
