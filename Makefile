@@ -29,7 +29,7 @@ fuzz: $(VENV)/installed
 beam: $(VENV)-beam/installed
 	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py
 
-# the documentation, to build/site/; a broken link is an error
+# the documentation, to build/site/; a broken link is an error; browser.md needs npm, and says so without it
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m mkdocs build --quiet --strict
 

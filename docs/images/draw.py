@@ -3,8 +3,9 @@
     pip install scikit-image
     python docs/images/draw.py
 
-Copies two photographs of scikit-image as cat.jpg and astronaut.jpg (licences: README.md in this
-folder), predicts them with `voc_animals` and puts photograph and prediction side by side.
+Copies three photographs of scikit-image as cat.jpg, astronaut.jpg and coffee.jpg (licences:
+README.md in this folder), predicts the first two with `voc_animals` and puts photograph and
+prediction side by side.
 """
 
 import pathlib
@@ -19,7 +20,11 @@ FOLDER = pathlib.Path(__file__).parent
 HEIGHT = 300
 COLOURS = {"cat": (255, 150, 40), "person": (60, 150, 255)}
 OTHER = (200, 60, 200)  # any other class but the background
-PHOTOGRAPHS = {"cat": skimage.data.chelsea, "astronaut": skimage.data.astronaut}
+PHOTOGRAPHS = {
+    "cat": skimage.data.chelsea,
+    "astronaut": skimage.data.astronaut,
+    "coffee": skimage.data.coffee,
+}
 
 
 def photograph(name):
@@ -40,8 +45,9 @@ def overlay(image, label_map, class_names):
 def main():
     model, class_names = models.load("voc_animals"), models.class_names("voc_animals")
     panels = []
-    for name in PHOTOGRAPHS:
-        image = photograph(name)
+    images = {name: photograph(name) for name in PHOTOGRAPHS}
+    for name in ("cat", "astronaut"):
+        image = images[name]
         label_map = inference.predict(model, image)
         shares = {class_names[k]: np.mean(label_map == k) for k in np.unique(label_map)}
         print(name, ", ".join(f"{key} {share:.1%}" for key, share in shares.items()))
