@@ -1,6 +1,7 @@
 """The `keras-dup` command; each of its commands has a file."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import warnings
@@ -30,13 +31,13 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show stops nothing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    warnings.formatwarning = _warning
     parsed = parser().parse_args(arguments)
     try:
         if hasattr(parsed, "check"):
             parsed.check(parsed)
-        load_keras()
-        parsed.run(parsed)
+        with _warnings_in_one_line():
+            load_keras()
+            parsed.run(parsed)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"keras-dup: {error}")
     except KeyboardInterrupt as stop:
@@ -44,9 +45,15 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _warning(message, *place):
-    """What a library warns of, without its place in the source."""
-    return f"keras-dup: warning: {message}\n"
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """Shows what a library warns of without its place in the source."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place: f"keras-dup: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def parser() -> argparse.ArgumentParser:

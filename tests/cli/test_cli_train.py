@@ -8,7 +8,8 @@ from archives import write_camvid
 from PIL import Image
 from ten_steps import build
 
-from keras_dup import _cli, data, models, training
+from keras_dup import _cli, data, models, projection, training
+from keras_dup._backbones import mobilenet
 from keras_dup.training import _callbacks
 
 
@@ -64,6 +65,38 @@ def test_trained_weights_bring_their_architecture_and_a_start_for_another_w():
     assert set(found.low_level_features) == {"b2u2c3", "b5u3c3"} and found.backbone_rate == 0.2
     assert (found.initializer, found.temperature) == ("nearest", 1 / 16)
     assert not found.interpolated_scores and not found.train_temperature
+
+
+def test_a_trained_network_is_fine_tuned_to_other_classes_by_one_command(
+    folders, tmp_path, capsys, monkeypatch
+):
+    """The real `build` and a small MobileNetV2; the backbone is frozen, so it is the file's."""
+    monkeypatch.undo()
+    small = ((3, 1, 1, 8, 1), (3, 2, 1, 8, 2), (3, 2, 1, 8, 1), (3, 2, 1, 8, 1))
+    monkeypatch.setattr(mobilenet, "MOBILENET_V2", small)
+    maps = [np.arange(1024).reshape(32, 32) // k % 3 for k in (1, 8, 40)]
+    trained = models.build(
+        "mobilenet_v2", 3, low_level_features=("b2u2c3",), fusion_channels=16,
+        projection=projection.fit(maps, num_classes=3, ratio=16, channels=6),
+    )  # fmt: skip
+    trained.save(tmp_path / "trained.keras")
+    run, steps = tmp_path / "run", ["steps=2", "steps_per_epoch=2", "batch_size=2", "channels=8"]
+    start = ["--weights", str(tmp_path / "trained.keras"), "--freeze-backbone", "devices=cpu:0"]
+    _cli.main(["train", *folders, *start, *steps, "-o", str(run)])
+    printed = capsys.readouterr().out
+    count = len(trained.weights)
+    new = "compressed, dupsampling, softmax"  # a kernel and a bias each, and T
+    assert f"weights: {count - 5} of {count} variables; new: {new}\n" in printed
+    recipe = json.loads((run / "recipe.json").read_text())
+    assert (recipe["backbone"], recipe["fusion_channels"]) == ("mobilenet_v2", 16)
+    found = models.load(run / "best.keras")
+    assert found.output_shape[-1] == 7 and found.get_layer("dupsampling").input.shape[-1] == 8
+    for name in ("conv1_conv", "b2u2c3_conv"):
+        kernels = [model.get_layer(name).kernel.numpy() for model in (trained, found)]
+        np.testing.assert_array_equal(*kernels)
+    _cli.main(["predict", str(run / "best.keras"), folders[1], "-o", str(tmp_path / "out")])
+    label_map = np.asarray(Image.open(tmp_path / "out/00.png"))
+    assert label_map.shape == (48, 40) and label_map.max() < 7
 
 
 def test_every_bad_file_is_told_before_training_or_left_out(folders, tmp_path, capsys):
