@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -69,11 +70,14 @@ def copy_labels(model: keras.Model, source: keras.Model) -> keras.Model:
 
 
 def names_in_file(path: str | os.PathLike) -> list[str] | None:
-    """The class names in a `.keras` file, without loading the model; None if it has none."""
+    """The class names in a `.keras` file or a saved folder, without loading the model, or None."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-        return list(config["config"]["class_names"]) or None
+        if os.path.isdir(path):
+            text = pathlib.Path(path, "config.json").read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read("config.json")
+        return list(json.loads(text)["config"]["class_names"]) or None
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
         return None
 

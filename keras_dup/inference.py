@@ -128,8 +128,8 @@ def _network(model):
     """The model itself, or the folded one of a file or a name."""
     if not isinstance(model, (str, os.PathLike)):
         return model
-    is_file = os.path.isfile(model)
-    return _loaded(str(model), os.stat(model).st_mtime_ns if is_file else None)
+    changed = os.stat(model).st_mtime_ns if os.path.exists(model) else None
+    return _loaded(str(model), changed)
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,11 +4,22 @@ import importlib.resources
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 
-from keras_dup import _keras_private, _lists, _network, _pretrained, _trained, projection
+from keras_dup import (
+    _card,
+    _hub,
+    _keras_private,
+    _lists,
+    _network,
+    _pretrained,
+    _saving,
+    _trained,
+    projection,
+)
 from keras_dup._labelled import LabelledModel, labelled, names_in_file
 from keras_dup.presets import _MODELS, check_model
 from keras_dup.projection import LabelAutoencoder, LabelProjection
@@ -17,21 +28,13 @@ __all__ = [
     "build",
     "class_names",
     "load",
-    "load_projection",
+    "save",
 ]
 
-# of PCA the first rows are the projection of fewer channels: one file for several names
-_PROJECTIONS = {
-    f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
-    for data_set in ("voc2012", "voc2012_trainaug")
-    for ratio, most in ((8, 64), (16, 128), (32, 128))
-    for channels in (32, 64, 128)
-    if channels <= most
-}
 _RANDOM_W = (
     "build: no projection is given, so W is random. It stays as it is in training, and the network "
     "stays poor. Fit one to label maps (`keras_dup.projection.fit`) or take one of the package "
-    "(`models.PROJECTIONS`), and give it here or to "
+    '(projection="voc2012_r16_c64"), and give it here or to '
     '`model.get_layer("dupsampling").set_projection(...)` before training. projection="random" '
     "asks for a random W without this warning."
 )
@@ -151,7 +154,7 @@ def build(
             where `initializer` or `interpolated_scores` needs one; weights that do not fit the
             backbone; a W in `weights` that does not fit, and no projection in its place.
     """
-    fitted, weights = load_projection(projection), _trained_model(weights)
+    fitted, weights = _fitted(projection), _trained_model(weights)
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
     if known and fitted is not None:
         known["num_classes"] = fitted.num_classes
@@ -195,23 +198,38 @@ def _trained_model(
         return weights
     if str(weights).endswith(".keras") and not os.path.isfile(weights):
         raise FileNotFoundError(f"build: weights={str(weights)!r}: there is no such file")
-    return _read(weights) if weights in _MODELS or str(weights).endswith(".keras") else weights
+    whole = weights in _MODELS or _hub.is_handle(weights) or os.path.isdir(weights)
+    whole = whole or str(weights).endswith(".keras")
+    return _read(_located(weights)) if whole else weights
 
 
 def load(path_or_name: str | os.PathLike) -> keras.Model:
-    """Loads a trained model: the path of a `.keras` file, or "voc_animals" of the package.
+    """Loads a trained model from a file, a folder or a hub, or one of the package.
+
+    Args:
+        path_or_name: the path of a `.keras` file; a folder that `save` wrote, or with one `.keras`
+            file in it; "hf://ORG/NAME" of Hugging Face (the extra huggingface) or
+            "kaggle://ORG/MODEL/keras/VARIATION" (the extra kaggle), which are fetched once and kept
+            in the cache of the hub's client; or "voc_animals" of the package.
 
     Returns: `keras.Model`, not compiled. `class_names(model)` are its classes.
 
     Raises:
-        ValueError: neither a file nor a name (the names are listed), or a file that is damaged or
-            no model.
+        ValueError: none of these (the names are listed), or a file that is damaged or no model.
+        ImportError: the extra of a hub is missing.
+        OSError: a hub does not answer or does not have the model.
     """
-    return _with_names(_read(path_or_name), path_or_name)
+    located = _located(path_or_name)
+    return _with_names(_read(located), located)
+
+
+def _located(path_or_name):
+    """A name of the package, or a file or folder on this machine."""
+    check_model(path_or_name)
+    return path_or_name if path_or_name in _MODELS else _hub.locate(path_or_name)
 
 
 def _read(path_or_name):
-    check_model(path_or_name)
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][0]) as path:
             return keras.models.load_model(path, compile=False)
@@ -220,8 +238,8 @@ def _read(path_or_name):
     except Exception as error:  # zipfile, h5py, json and Keras raise a dozen kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{path_or_name}: cannot be loaded ({reason}); a whole .keras file of layers that "
-            "Keras and this package know is expected: copy it or save it again"
+            f"{path_or_name}: cannot be loaded ({reason}); a whole .keras file or saved folder of "
+            "layers that Keras and this package know is expected: copy it or save it again"
         ) from error
 
 
@@ -235,6 +253,48 @@ def _with_names(model, path_or_name):
     return labelled(model, names)
 
 
+def save(
+    model: keras.Model,
+    destination: str | os.PathLike,
+    *,
+    dataset: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    license: str | None = None,
+    description: str | None = None,
+) -> None:
+    """Saves a model as a folder that `load`, Keras and hubs read, or sends it to a hub.
+
+    The folder has Keras's config.json and model.weights.h5, from which
+    `keras.saving.load_model(folder)` makes the same model once `keras_dup` is imported. Beside them
+    lie W (projection.npz), the names and colours of the classes (classes.txt, colours.txt),
+    metrics.json and a model card, README.md, whose front matter hubs read. The state of an
+    optimizer is left out.
+
+    Args:
+        model: of `build` or `load`, compiled or not.
+        destination: a new or empty folder; or "hf://ORG/NAME" (the extra huggingface) or
+            "kaggle://ORG/MODEL/keras/VARIATION" (the extra kaggle), where you are logged in. A
+            model that is not there yet is made, and anyone can see it: to keep it private, make it
+            on the hub's page first. A README.md there that was written by hand stays.
+        dataset: the name of the data that it was trained and measured on; an id of the hub where
+            there is one.
+        metrics: the report of `keras_dup.evaluation.evaluate`, or {name: number}.
+        license: an id of the hub: "apache-2.0", "cc-by-4.0", "other".
+        description: the first paragraph of the card, Markdown.
+
+    Raises:
+        FileExistsError: the folder has something in it.
+        ValueError: a model of another kind, a handle or licence that is none, metrics without
+            `dataset`.
+        ImportError: the extra of a hub is missing.
+        OSError: the hub refuses, or does not answer.
+    """
+    told = {**_card.check(dataset, license, metrics), "description": description}
+    if not _keras_private.is_functional(model) or len(model.inputs + model.outputs) != 2:
+        raise ValueError("save: a functional model of one image is expected, as `build` makes it")
+    _saving.save(model, destination, told)
+
+
 def class_names(model: keras.Model | str | os.PathLike) -> list[str] | None:
     """The names of the classes of a model; None where they are not known.
 
@@ -246,14 +306,16 @@ def class_names(model: keras.Model | str | os.PathLike) -> list[str] | None:
     """
     if isinstance(model, keras.Model):
         return list(getattr(model, "class_names", ())) or None
-    return names_in_file(model) or _names_beside(model)
+    path = model if model in _MODELS else _hub.locate(model)
+    return names_in_file(path) or _names_beside(path)
 
 
 def _names_beside(path_or_name):
     if path_or_name in _MODELS:
         with _shipped(_MODELS[path_or_name][1]) as path:
             return _lists.read_lines(path)
-    path = pathlib.Path(path_or_name).with_name("classes.txt")
+    path = pathlib.Path(path_or_name)
+    path = (path if path.is_dir() else path.parent) / "classes.txt"
     return _lists.read_lines(path) if path.is_file() else None
 
 
@@ -262,20 +324,8 @@ def _shipped(name):
     return importlib.resources.as_file(importlib.resources.files("keras_dup.saved_models") / name)
 
 
-def load_projection(
-    projection_or_name: LabelProjection | LabelAutoencoder | str | os.PathLike | None,
-) -> LabelProjection | LabelAutoencoder | None:
-    """Loads the path of an .npz or one of the package by its name ("voc2012_r16_c64").
-
-    "random" gives None; anything else is returned as it is.
-    """
-    if projection_or_name == "random":
-        return None
-    if not isinstance(projection_or_name, (str, os.PathLike)):
-        return projection_or_name
-    if projection_or_name in _PROJECTIONS:
-        file, channels = _PROJECTIONS[projection_or_name]
-        with _shipped(file) as path:
-            fitted = projection.load(path)
-        return fitted.first(channels) if isinstance(fitted, LabelProjection) else fitted
-    return projection.load(projection_or_name)
+def _fitted(given):
+    """What `projection` of `build` means: a projection, or None for a W at random."""
+    if isinstance(given, (str, os.PathLike)):
+        return None if given == "random" else projection.load(given)
+    return given

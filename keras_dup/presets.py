@@ -6,6 +6,7 @@ override it.
 
 import os
 
+from keras_dup import _hub
 from keras_dup._nearest import hint
 
 __all__ = ["PRESETS"]
@@ -34,8 +35,17 @@ _MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_clas
 
 
 def check_model(path_or_name: str | os.PathLike) -> None:
-    """Raises ValueError for what is neither a file nor a model of the package."""
-    if path_or_name not in _MODELS and not os.path.isfile(path_or_name):
+    """Raises ValueError for what `keras_dup.models.load` does not take, as far as names tell.
+
+    ImportError for a model on a hub whose client is not installed. Nothing is read or fetched.
+    """
+    if path_or_name in _MODELS:
+        return
+    if _hub.is_handle(path_or_name):
+        _hub.check(str(path_or_name))
+    elif os.path.isdir(path_or_name):
+        _hub.model_in(path_or_name)
+    elif not os.path.isfile(path_or_name):
         known = f"({', '.join(_MODELS)}){hint(path_or_name, _MODELS)}"
         raise ValueError(f"{path_or_name}: no such file, and no model of the package {known}")
 

@@ -226,7 +226,7 @@ def centred(scores):
 
 
 def test_a_start_as_nearest_is_exact_where_w_spans_the_constant_windows(encoder):
-    w = models.load_projection("voc2012_r16_c128")
+    w = projection.load("voc2012_r16_c128")
     w = w.with_constant_windows(64)
     scores = drawn(1, 5, 6, 21)
     y = started(encoder, w, initializer="nearest")(scores)
@@ -237,7 +237,7 @@ def test_a_start_as_nearest_is_exact_where_w_spans_the_constant_windows(encoder)
 
 @pytest.mark.parametrize(("constant", "same", "error"), [(False, 0.73, 0.15), (True, 0.71, 0.16)])
 def test_a_start_as_bilinear_is_as_near_as_the_documentation_says(encoder, constant, same, error):
-    w = models.load_projection("voc2012_r16_c128" if constant else "voc2012_r16_c64")
+    w = projection.load("voc2012_r16_c128" if constant else "voc2012_r16_c64")
     w = w.with_constant_windows(64) if constant else w
     scores = drawn(1, 24, 24, 21)
     y = centred(started(encoder, w, interpolated_scores=True)(scores))

@@ -26,7 +26,7 @@ __all__ = [
     "warn",
 ]
 
-MODEL = "a .keras file, or 'voc_animals', which the package has"
+MODEL = "a .keras file, a saved folder, hf://ORG/NAME, or 'voc_animals' of the package"
 _LONGEST_NAME = 200  # characters of a class
 _LARGEST_SCALE = 16
 
@@ -120,7 +120,8 @@ def files_read(arguments):
     """The files that the command line names, without those of its folders."""
     names = ("model", "compare", "names", "val_names", "class_names", "colours")
     found = [getattr(arguments, name, None) for name in names]
-    return [path for path in found if path and Path(path).exists()]
+    found = [Path(path) for path in found if path and Path(path).exists()]
+    return [file for path in found for file in (path.iterdir() if path.is_dir() else [path])]
 
 
 def check_inference(arguments):

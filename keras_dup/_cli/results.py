@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_dup import _hub
 from keras_dup._whole import write_picture, writing
 
 __all__ = [
@@ -62,8 +63,9 @@ class Look:
 
 def described(model: str, options: Mapping[str, object]) -> dict[str, object]:
     """What decides the results: the model, by its content, and options; to be kept in them."""
-    if os.path.isfile(model):
-        content = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:16]
+    if os.path.exists(model) or _hub.is_handle(model):
+        whole = b"".join(path.read_bytes() for path in _hub.weights_of(model))
+        content = hashlib.sha256(whole).hexdigest()[:16]
     else:
         from keras_dup import __version__
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from keras_dup import _hub
 from keras_dup._cli import masks, options
 from keras_dup._cli.recipe import add_fields, given
 from keras_dup._nearest import hint
@@ -212,7 +213,7 @@ def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
     import keras
 
-    from keras_dup import _pretrained, models
+    from keras_dup import _pretrained, models, projection
     from keras_dup.projection import _fitting
     from keras_dup.training import build_network
 
@@ -230,8 +231,7 @@ def _check_network(recipe):
     if recipe.network:
         return
     named = recipe.projection not in ("", "random", "nearest")
-    projection = recipe.file_or_name(recipe.projection)
-    fitted = models.load_projection(projection) if named else None
+    fitted = projection.load(recipe.file_or_name(recipe.projection)) if named else None
     if not recipe.projection and recipe.decoder == "dupsampling":
         shape = recipe.num_classes, recipe.window_ratio, recipe.channels
         _fitting.check_channels(*shape, "pca", constant_windows=False)
@@ -242,8 +242,8 @@ def _check_network(recipe):
 
 
 def _there(path):
-    """Whether a file is there, or the checkpoint of that prefix."""
-    return os.path.isfile(path) or os.path.isfile(f"{path}.index")
+    """Whether a file is there, or the checkpoint of that prefix; a hub is not asked."""
+    return os.path.exists(path) or os.path.isfile(f"{path}.index") or _hub.is_handle(path)
 
 
 def crop_size(dataset):

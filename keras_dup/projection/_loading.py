@@ -1,5 +1,6 @@
 """`load`: reads a projection from a file, whole and sound, or says what is wrong with it."""
 
+import importlib.resources
 import os
 import zipfile
 
@@ -11,12 +12,22 @@ __all__ = ["load"]
 
 _MOST = 2**30  # bytes of all arrays
 
+# of PCA the first rows are the projection of fewer channels: one file for several names
+_SHIPPED = {
+    f"{data_set}_r{ratio}_c{channels}": (f"{data_set}_r{ratio}_c{most}.npz", channels)
+    for data_set in ("voc2012", "voc2012_trainaug")
+    for ratio, most in ((8, 64), (16, 128), (32, 128))
+    for channels in (32, 64, 128)
+    if channels <= most
+}
 
-def load(path: str | os.PathLike) -> LabelProjection | LabelAutoencoder:
-    """Reads a projection that `save` wrote.
+
+def load(path_or_name: str | os.PathLike) -> LabelProjection | LabelAutoencoder:
+    """Reads a projection that `save` wrote, or one of the package by its name.
 
     Args:
-        path: `.npz` is added if it is missing.
+        path_or_name: a path, to which `.npz` is added if it is missing, or a name such as
+            "voc2012_r16_c64": data set, ratio, channels.
 
     Returns: a `LabelProjection` or a `LabelAutoencoder`. Arrays saved as float16 become float32.
 
@@ -24,7 +35,16 @@ def load(path: str | os.PathLike) -> LabelProjection | LabelAutoencoder:
         ValueError: the file is damaged or holds something else.
         FileNotFoundError: there is no such file.
     """
-    path = npz(path)
+    if path_or_name in _SHIPPED:
+        name, channels = _SHIPPED[path_or_name]
+        file = importlib.resources.files("keras_dup.saved_models") / name
+        with importlib.resources.as_file(file) as path:
+            whole = _read(path)
+        return whole.first(channels) if isinstance(whole, LabelProjection) else whole
+    return _read(npz(path_or_name))
+
+
+def _read(path):
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: not a projection (no regular file); an .npz is expected")
     with open(path, "rb") as file:

@@ -9,7 +9,6 @@ import time
 from keras_dup import data, projection
 from keras_dup._whole import write_json
 from keras_dup.data import Dataset
-from keras_dup.models import load_projection
 from keras_dup.projection import LabelAutoencoder, LabelProjection, _label_projection
 from keras_dup.projection._report import flat_classes
 from keras_dup.training._distribution import is_chief
@@ -38,7 +37,7 @@ def run_projection(
     if recipe.projection == "nearest":
         return _label_projection.nearest(recipe.num_classes, recipe.window_ratio)
     if recipe.projection:
-        return load_projection(recipe.projection)
+        return projection.load(recipe.projection)
     made_of = {name: getattr(recipe, name) for name in _FIELDS}
     if recipe.colours:  # older runs have none
         made_of["colours"] = [os.path.basename(text) for text in recipe.colours]

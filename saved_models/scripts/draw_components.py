@@ -8,8 +8,7 @@
 import argparse
 import pathlib
 
-from keras_dup import models
-from keras_dup.projection import _figures
+from keras_dup.projection import _figures, load
 
 
 def main():
@@ -21,7 +20,7 @@ def main():
     parser.add_argument("--columns", type=int, default=8, help="how many classes")
     arguments = parser.parse_args()
     names = arguments.class_names and arguments.class_names.read_text().splitlines()
-    projection = models.load_projection(arguments.projection)
+    projection = load(arguments.projection)
     _figures.components(arguments.output, projection, arguments.rows, arguments.columns, names)
 
 
