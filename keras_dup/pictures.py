@@ -25,6 +25,7 @@ RIGHT, WRONG, UNKNOWN = (225, 225, 225), (200, 30, 30), (255, 255, 255)
 MARGIN = 6
 OPACITY = 0.5
 _BAND_PIXELS = 2**16
+_GREY = np.array([77, 150, 29], np.uint16)  # 256ths of red, green and blue, as the eye weighs them
 # names of classes that stay clear in an overlay; "0" is what class 0 without a name is called
 _BACKGROUNDS = {"background", "_background_", "bg", "void", "unlabelled", "unlabeled", "0"}
 
@@ -50,6 +51,8 @@ def overlay(
     colours: np.ndarray | Sequence | None = None,
 ) -> Image.Image:
     """The image with the colours of its classes over it, and a legend of those that occur.
+
+    Under a colour the image is grey.
 
     Args:
         image: (H, W, 3) uint8.
@@ -97,6 +100,9 @@ def _mixed(image, label_map, opacity, class_names, colours):
 
 
 def _blended(image, colours, share):
+    """Colours over grey: over the image's own, olive on blue would be grey."""
+    grey = (image.astype(np.uint16) @ _GREY >> 8)[..., None]
+    image = np.where(share > 0, grey, image)
     return (image * (1 - share) + colours * share).astype(np.uint8)
 
 

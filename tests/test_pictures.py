@@ -39,6 +39,12 @@ def test_class_0_is_coloured_where_it_is_no_background_and_colours_may_be_ones_o
     assert (drawn[4:] == [0, 0, 200]).all(-1).any() and (drawn[4:] == [200, 0, 0]).all(-1).any()
 
 
+def test_a_colour_is_the_same_over_every_colour_of_the_image():
+    image = np.array([[[0, 0, 255], [97, 0, 0], [29, 29, 29]]], np.uint8)  # equally bright
+    drawn = pictures.mixed(image, np.full((1, 3), 3))
+    np.testing.assert_array_equal(drawn[0], [[78, 78, 14]] * 3)
+
+
 @pytest.mark.parametrize("size", [(1500, 1000), (3, 100_000), (100_000, 3)])
 def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
     pixels = np.arange(size[0] * size[1] * 3) * 37 % 256
@@ -53,7 +59,9 @@ def test_an_overlay_of_a_large_image_takes_a_few_bytes_per_pixel(size):
         tracemalloc.stop()
     assert peak < 2**23 + label_map.size
     share = np.where(label_map == 0, 0.0, 0.3)[..., None]
-    expected = (image * (1 - share) + pictures.coloured(label_map) * share).astype(np.uint8)
+    grey = (image @ np.array([77, 150, 29]) // 256)[..., None]
+    expected = np.where(share > 0, grey, image) * (1 - share) + pictures.coloured(label_map) * share
+    expected = expected.astype(np.uint8)
     np.testing.assert_array_equal(np.asarray(drawn)[: size[0], : size[1]], expected)
     np.testing.assert_array_equal(pictures.mixed(image, label_map, 0.3), expected)
     key = pictures.legend(names, drawn.width, range(5))

@@ -203,4 +203,4 @@ def _draw(arguments, folder, class_names, meaning):
         rows.append([part for pair in pairs for part in (pair[0], pictures.mixed(*pair, **look))])
     titles = ["image", "mask", f"augmented, {size[0]} x {size[1]}", "its mask"]
     write_picture(pictures.grid(rows, titles, **look), arguments.output)
-    print(f"{arguments.output}: {len(rows)} pairs, as they are and as they are trained on")
+    print(f"{arguments.output}: {len(rows)} pairs before and after augmentation")

@@ -35,7 +35,7 @@ def draw_samples(images, label_maps, dataset: Dataset, path: pathlib.Path) -> No
     if len(pairs) % 2:
         pairs.append([np.full_like(pairs[0][0], 255)] * 2)
     rows = [left + right for left, right in zip(pairs[::2], pairs[1::2], strict=True)]
-    titles = ["to train on, as the network sees it", "its mask, void white"] * 2
+    titles = ["training crop", "its mask, void white"] * 2
     write_picture(pictures.grid(rows, titles, classes[0], 240, classes[1]), path)
 
 
