@@ -153,13 +153,14 @@ class _Windows:
             total, of_features, *others = ops.map(of_part, parts)
             found = [self._joined(of_features), *(ops.sum(other, axis=0) for other in others)]
 
-            def gradient(upstream):
+            def gradient(*arguments, upstream=None):  # on PyTorch by its name, after `variables`
+                upstream = arguments[0] if upstream is None else upstream
                 # float32 times the loss scale first: float16 would lose small gradients before it
                 upstream = ops.cast(upstream, "float32")
-                return [
+                return tuple(
                     ops.cast(upstream * slope, variable.dtype)
                     for slope, variable in zip(found, variables, strict=True)
-                ]
+                )
 
             return ops.sum(total), gradient
 

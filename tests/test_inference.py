@@ -31,11 +31,15 @@ def picture(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def run(model, image):
+    return keras.ops.convert_to_numpy(model(image[None].astype("float32")))
+
+
 @pytest.mark.parametrize("size", [(64, 96), (33, 50), (1, 1), (1, 500), (500, 3)])
 def test_any_size_gets_a_class_for_every_pixel(model, size):
     label_map = inference.predict(model, picture(*size))
     assert label_map.shape == size and label_map.dtype == np.uint8
-    expected = np.asarray(model(picture(*size)[None].astype("float32")))[0].argmax(-1)
+    expected = run(model, picture(*size))[0].argmax(-1)
     assert (label_map == expected).mean() > 0.999
 
 
@@ -137,7 +141,7 @@ def test_scales_and_mirror_images_are_averaged_at_the_size_of_the_image(model):
         size = [int((side - 1) * scale) + 1 for side in image.shape[:2]]
         for mirror in (1, -1):
             x = _resized(image, *size)[:, ::mirror]
-            y = np.asarray(model(x[None].astype("float32")))[0][:, ::mirror]
+            y = run(model, x)[0][:, ::mirror]
             total = total + _resized(y, 65, 97)
     found = inference.probabilities(model, image, scales, flip=True)
     np.testing.assert_allclose(found, total / 6, atol=1e-5)

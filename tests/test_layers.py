@@ -1,4 +1,4 @@
-"""Values and properties of the layers; runs on the TensorFlow and on the JAX backend."""
+"""Values and properties of the layers; runs on every backend of Keras."""
 
 import keras
 import numpy as np
@@ -116,9 +116,12 @@ def test_weight_decay_leaves_the_temperature_alone():
     layer.build((None, 3))
     sgd = keras.optimizers.SGD(0.1, weight_decay=0.5)
     sgd.exclude_from_weight_decay(var_names=["log_temperature"])
-    sgd.build(layer.trainable_variables)
-    sgd.apply([keras.ops.zeros(())], layer.trainable_variables)
+    other = keras.Variable(1.0, name="kernel")
+    variables = [*layer.trainable_variables, other]
+    sgd.build(variables)
+    sgd.apply([keras.ops.zeros(())] * 2, variables)
     assert float(layer.log_temperature) == pytest.approx(np.log(0.5), abs=1e-7)
+    assert float(other) == pytest.approx(1 - 0.1 * 0.5)
 
 
 def test_the_softmax_is_float32_under_mixed_precision():

@@ -1,4 +1,4 @@
-"""Encoders, decoders and `build`; runs on the TensorFlow and on the JAX backend."""
+"""Encoders, decoders and `build`; runs on every backend of Keras."""
 
 import dataclasses
 import hashlib

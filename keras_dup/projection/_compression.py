@@ -56,8 +56,10 @@ class LabelCompression:
                 lambda: label_maps,
             )
         label_maps, void = (_repeat_edge(x, r) for x in (label_maps, void))
+        label_maps = ops.where(label_maps < c, label_maps, -1)  # PyTorch refuses larger ids
         one_hot = ops.one_hot(label_maps, c, dtype="float32")
-        x = ops.conv(one_hot, self._kernel, strides=r, padding="valid") - self._shift
+        x = ops.conv(one_hot, self._kernel, strides=r, padding="valid")
+        x = ops.subtract(x, self._shift)
         valid = ops.cast(ops.logical_not(void), "float32")[..., None]
         return x * ops.max_pool(valid, r, r)  # (B, h, w, C~)
 

@@ -1,16 +1,21 @@
-"""Gradients of a function, on either backend and on two replicas."""
+"""Gradients of a function, on every backend and on two replicas."""
 
 import keras
 import numpy as np
 
 
 def gradients(function, values):
-    """[value, its gradient with respect to each of `values`], on either backend."""
+    """[value, its gradient with respect to each of `values`], on every backend."""
     if keras.backend.backend() == "jax":
         import jax
 
         value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(values))))(*values)
         return [np.asarray(x) for x in (value, *slopes)]
+    if keras.backend.backend() == "torch":
+        values = [keras.ops.convert_to_tensor(value).requires_grad_() for value in values]
+        value = function(*values)
+        value.backward()
+        return [keras.ops.convert_to_numpy(x) for x in (value, *(v.grad for v in values))]
     import tensorflow as tf
 
     values = [tf.constant(value) for value in values]
