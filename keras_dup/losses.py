@@ -111,6 +111,14 @@ class PixelCrossentropy(Term):
 
     def _losses(self, labels, y_pred):
         """(B, H, W): the loss of each pixel; void is treated as class 0."""
+        if keras.backend.backend() != "torch":
+            return self._each(labels, y_pred)
+        # there the gradient of Keras's cross-entropy fails on images
+        pixels = self._each(ops.reshape(labels, (-1,)), ops.reshape(y_pred, (-1, y_pred.shape[-1])))
+        return ops.reshape(pixels, labels.shape)
+
+    def _each(self, labels, y_pred):
+        """(...): the loss of labels (...), predictions (..., K)."""
         losses = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
         if self.gamma:
             return losses * focal_factor(losses, self.gamma)
