@@ -4,6 +4,8 @@ Keras may change these without notice. `tests/test_keras_private.py` calls each 
 first test to fail on a Keras that did.
 """
 
+import functools
+
 import keras
 
 
@@ -45,6 +47,15 @@ def moving_averages(optimizer):
 def variable_index(optimizer, variable):
     """The position of a variable among those that the optimizer was built for."""
     return optimizer._get_variable_index(variable)
+
+
+def wrap_depthwise_conv(wrapper):
+    """Has Keras's layers call `wrapper(Keras's function, inputs, kernel, ...)`, once for all."""
+    from keras.src.backend import nn  # a layer looks the function up at every call
+
+    keras_conv = nn.depthwise_conv
+    if not hasattr(keras_conv, "__wrapped__"):
+        nn.depthwise_conv = functools.wraps(keras_conv)(functools.partial(wrapper, keras_conv))
 
 
 class BuiltFromShape:

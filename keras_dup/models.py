@@ -31,6 +31,11 @@ __all__ = [
     "save",
 ]
 
+if keras.backend.backend() == "jax":
+    from keras_dup._jax.depthwise import depthwise_conv
+
+    _keras_private.wrap_depthwise_conv(depthwise_conv)
+
 _RANDOM_W = (
     "build: no projection is given, so W is random. It stays as it is in training, and the network "
     "stays poor. Fit one to label maps (`keras_dup.projection.fit`) or take one of the package "
