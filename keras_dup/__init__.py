@@ -10,6 +10,8 @@ import pathlib
 import sys
 import types
 
+from keras_dup import _backend
+
 __version__ = "0.2.0"
 __all__ = [
     "data",
@@ -36,6 +38,7 @@ def _is_command() -> bool:
 
 
 if not _is_command():
+    _backend.choose_backend()
     importlib.import_module("keras_dup.models")
 
 

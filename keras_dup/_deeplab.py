@@ -10,6 +10,8 @@ import re
 
 import keras
 
+from keras_dup._backend import need_tensorflow
+
 __all__ = ["IMAGENET", "LOW_LEVEL_FEATURES", "SCOPES", "load_checkpoint"]
 
 SCOPES = {
@@ -81,6 +83,7 @@ def load_checkpoint(model: keras.Model, backbone: str, prefix: str | os.PathLike
             fuses another feature than DeepLab's network, a variable is left over on either side, or
             shapes differ; every such variable is listed.
     """
+    need_tensorflow(f"{prefix}: a checkpoint of DeepLab")
     import tensorflow as tf
 
     if backbone not in SCOPES:

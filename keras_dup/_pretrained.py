@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_dup import _deeplab
+from keras_dup._backend import need_tensorflow
 from keras_dup._trained import copy_weights
 
 __all__ = ["IMAGENET", "load_imagenet", "load_weights"]
@@ -46,6 +47,7 @@ def load_weights(
     if weights == "imagenet" and isinstance(backbone, keras.Model):
         raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
     if weights == "imagenet" and backbone in _deeplab.IMAGENET:
+        need_tensorflow(f"{backbone}'s checkpoint of DeepLab")
         weights = str(_download(backbone))
     if weights == "imagenet":
         load_imagenet(model, backbone)

@@ -11,7 +11,6 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from keras_dup import data, layers, training
@@ -115,8 +114,8 @@ class LabelImages:
     @staticmethod
     def change_batch(images, label_maps):
         """Puts the label maps in the place of the images: augmentation blends those."""
-        ids = tf.cast(label_maps, tf.float32)[..., None]
-        return tf.repeat(ids, 3, axis=-1), label_maps
+        ids = ops.cast(label_maps, "float32")[..., None]
+        return ops.repeat(ids, 3, axis=-1), label_maps
 
 
 class _Masks:

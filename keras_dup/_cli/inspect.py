@@ -188,7 +188,7 @@ def _draw(arguments, folder, class_names, meaning):
     from keras_dup import data, pictures
     from keras_dup._cli.train import crop_size
     from keras_dup._whole import write_picture
-    from keras_dup.data._augment import augment
+    from keras_dup.data._pipeline import streams
 
     dataset = data.Folder(*folder, class_names=class_names, **meaning)
     size = arguments.crop_size or crop_size(dataset)
@@ -197,7 +197,7 @@ def _draw(arguments, folder, class_names, meaning):
     for i in np.linspace(0, len(dataset) - 1, min(len(dataset), _PAIRS)).astype(int).tolist():
         image, label_map = dataset.image(i), dataset.label_map(i)
         drawn = {"seed": (arguments.seed, i), "augmentation": arguments.augmentation}
-        crop, crop_map = map(np.asarray, augment(image, label_map, size, **drawn))
+        crop, crop_map = map(np.asarray, streams().augment(image, label_map, size, **drawn))
         crop, crop_map = np.rint(crop).astype(np.uint8), crop_map.astype(np.uint8)
         pairs = (image, label_map), (crop, crop_map)
         rows.append([part for pair in pairs for part in (pair[0], pictures.mixed(*pair, **look))])

@@ -1,9 +1,10 @@
-"""Keras and TensorFlow, imported without TensorFlow's lines about the machine."""
+"""Keras and its backend, imported without TensorFlow's lines about the machine."""
 
 import importlib
 import os
 import sys
 
+from keras_dup._backend import choose_backend
 from keras_dup._native_lines import LEVEL, hidden
 
 __all__ = ["load_keras"]
@@ -15,10 +16,11 @@ def load_keras() -> None:
     """Imports what all commands need; $TF_CPP_MIN_LOG_LEVEL=0 shows all that TensorFlow says."""
     import logging
 
+    backend = choose_backend()
     if os.environ.setdefault(LEVEL, _FATAL) == _FATAL:
         for name in ("tensorflow", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        if "tensorflow" not in sys.modules:
+        if backend == "tensorflow" and "tensorflow" not in sys.modules:
             with hidden(b""):  # C++ does not know the level yet
                 importlib.import_module("tensorflow")
     importlib.import_module("keras_dup.models")

@@ -1,4 +1,7 @@
-"""The paper's augmentation: random scale, left-right flip, random crop (Sec. 4); more by name."""
+"""The paper's augmentation: random scale, left-right flip, random crop (Sec. 4); more by name.
+
+In TensorFlow's graph; `_augment_numpy.py` has it for the other backends.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,9 +11,10 @@ import tensorflow as tf
 
 from keras_dup._augmentations import check_augmentation
 from keras_dup._label_maps import VOID
-from keras_dup.data._effects import MEAN_COLOUR, change_colours, change_places
+from keras_dup.data._crop import MEAN_COLOUR, crop_shape
+from keras_dup.data._effects import change_colours, change_places, uniform
 
-__all__ = ["augment", "crop_shape"]
+__all__ = ["augment"]
 
 
 def augment(
@@ -49,14 +53,6 @@ def augment(
     return change_places(padded, _scale_label_map(label_map, window, crop), augmentation, seed)
 
 
-def crop_shape(crop_size: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of `crop_size`, an integer or a pair; ValueError if not positive."""
-    shape = tuple(np.broadcast_to(crop_size, 2).tolist()) if np.size(crop_size) <= 2 else ()
-    if not shape or min(shape) < 1:
-        raise ValueError(f"crop_size is a positive integer or (height, width), not {crop_size}")
-    return shape
-
-
 class _Window(NamedTuple):
     """What of a picture a crop shows and where: int32 (2,) each, rows and columns."""
 
@@ -68,7 +64,7 @@ class _Window(NamedTuple):
 
 
 def _draw_window(size, crop, seed, scale_range, flip):
-    draws = tf.random.stateless_uniform([4], seed, alg="philox")
+    draws = uniform([4], seed)
     scale = scale_range[0] + draws[0] * (scale_range[1] - scale_range[0])
     size, crop = tf.cast(size, tf.float32), tf.constant(crop, tf.float32)
     whole = tf.maximum(1.0, tf.round(size * scale))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_dup._backend import need_tensorflow
 from keras_dup._nearest import hint
 from keras_dup.data import _classes
 
@@ -147,6 +148,7 @@ def _prepare(builder, data_dir, manual_dir, archives):
 
 
 def _tfds():
+    need_tensorflow("a published data set")
     try:
         import tensorflow_datasets
     except ImportError as error:

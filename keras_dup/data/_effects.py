@@ -1,4 +1,4 @@
-"""Augmentation that is asked for by name: of colours, by rotation, by erasing.
+"""Augmentation that is asked for by name: of colours, by rotation, by erasing; in TensorFlow.
 
 Keras's random layers and `tf.image` have the same effects. What changes places is written here with
 TensorFlow's own operations: it fills label maps with void, which Keras fills with class 0, and each
@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable
 import tensorflow as tf
 
 from keras_dup._label_maps import VOID
+from keras_dup.data._crop import MEAN_COLOUR
 
-__all__ = ["COLOUR", "MEAN_COLOUR", "PLACE", "change_colours", "change_places"]
-
-MEAN_COLOUR = 127.0
-"""What fills the image where there is none: mid-grey, near zero after preprocessing."""
+__all__ = ["COLOUR", "PLACE", "change_colours", "change_places", "uniform"]
 
 _REACH = 4  # pixels of the blur, on either side
 _HOLES = 4
@@ -45,13 +43,14 @@ def _seed(seed, name):
     return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int32), number, "philox")
 
 
-def _uniform(shape, seed):
+def uniform(shape, seed):
+    """Draws of [0, 1), the same for the same seed."""
     return tf.random.stateless_uniform(shape, seed, alg="philox")
 
 
 def _color_jitter(image, seed):
     """Brightness +-32 of 255, contrast and saturation x 0.75..1.25, hue +-18 degrees."""
-    draws = tf.unstack(_uniform([4], seed))
+    draws = tf.unstack(uniform([4], seed))
     brightness, contrast, saturation, hue = (2 * draw - 1 for draw in draws)
     image = image / 255 + brightness * 32 / 255
     mean = tf.reduce_mean(image, (0, 1))
@@ -62,13 +61,13 @@ def _color_jitter(image, seed):
 
 def _grayscale(image, seed):
     """One image in five becomes grey."""
-    grey = _uniform([], seed) < 0.2
+    grey = uniform([], seed) < 0.2
     return tf.cond(grey, lambda: tf.repeat(tf.image.rgb_to_grayscale(image), 3, 2), lambda: image)
 
 
 def _gaussian_blur(image, seed):
     """Every second image, with a standard deviation of 0.1 to 1.5 pixels."""
-    draws = _uniform([2], seed)
+    draws = uniform([2], seed)
     return tf.cond(draws[0] < 0.5, lambda: _blurred(image, 0.1 + 1.4 * draws[1]), lambda: image)
 
 
@@ -88,7 +87,7 @@ def _blurred(image, deviation):
 
 def _rotation(image, label_map, seed):
     """By up to 10 degrees about the centre; corners become mid-grey and void."""
-    angle = (2 * _uniform([], seed) - 1) * 3.14159265 / 18
+    angle = (2 * uniform([], seed) - 1) * 3.14159265 / 18
     sine, cosine = tf.sin(angle), tf.cos(angle)
     height, width = (tf.cast(side, tf.float32) for side in label_map.shape)
     y, x = (height - 1) / 2, (width - 1) / 2
@@ -117,7 +116,7 @@ def _erasing(image, label_map, seed):
 
     They are mid-grey. The labels stay: the network is to tell from what is around.
     """
-    draws = _uniform([1 + 4 * _HOLES], seed)
+    draws = uniform([1 + 4 * _HOLES], seed)
     erased = tf.zeros(label_map.shape, tf.bool)
     for hole in tf.unstack(tf.reshape(draws[1:], (_HOLES, 4))):
         within = []

@@ -1,21 +1,24 @@
 """From a data set to batches: an exactly resumable stream to train on, a pass to evaluate on.
 
 A data set is any `keras_dup.data.Dataset`; here its `len()`, `image` and `label_map` are enough.
+Batches are made by tf.data on the TensorFlow backend, by Python threads elsewhere.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_dup._augmentations import check_augmentation
-from keras_dup._label_maps import VOID
-from keras_dup.data._augment import augment, crop_shape
-from keras_dup.data._effects import MEAN_COLOUR
+from keras_dup.data._crop import crop_shape
 from keras_dup.data._protocol import Dataset
 
-__all__ = ["epoch_order", "eval_batches", "train_batches"]
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+__all__ = ["epoch_order", "eval_batches", "streams", "train_batches"]
 
 
 def train_batches(
@@ -28,13 +31,17 @@ def train_batches(
     flip: bool = True,
     shard: tuple[int, int] = (0, 1),
     augmentation: Sequence[str] = (),
-) -> tf.data.Dataset:
-    """Returns an endless `tf.data.Dataset` of augmented batches for `model.fit`.
+) -> "tf.data.Dataset | keras.utils.PyDataset":
+    """Returns endless augmented batches for `model.fit`.
+
+    They are a `tf.data.Dataset` on the TensorFlow backend and a `keras.utils.PyDataset` on others,
+    which `fit` reads ahead in threads.
 
     Element k of the stream (step k // batch_size) is item k % n of epoch k // n, in that epoch's
     own order, augmented with seed (seed, k). It depends on nothing else, so a run that was cut
     off after s steps goes on with `start_step=s` exactly as if it had not been, and reads
-    nothing of what it skips. Batches run across the end of an epoch.
+    nothing of what it skips. Batches run across the end of an epoch. (TensorFlow draws other
+    numbers from a seed than NumPy, which the other backends take.)
 
     Args:
         data: the data set.
@@ -64,21 +71,19 @@ def train_batches(
         epoch, place = divmod(int(k), len(data))
         return _read_pair(data, order(epoch)[place])
 
-    def element(number):
-        k = number // part * batch_size + shard[0] * part + number % part
-        image, label_map = _call(item, k)
-        window = crop_size, tf.stack([seed, k]), scale_range, flip
-        return augment(image, label_map, *window, augmentation)
+    def of_whole(number):
+        """k of an element of this worker's part; `number` may be a tensor."""
+        return number // part * batch_size + shard[0] * part + number % part
 
-    numbers = tf.data.Dataset.counter(start=start_step * part)
-    elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _finish(elements.batch(part, drop_remainder=True), whole=shard[1] == 1)
+    window = crop_size, scale_range, flip, augmentation
+    whole = shard[1] == 1
+    return streams().train_stream(item, of_whole, part, start_step, seed, window, whole)
 
 
 def eval_batches(
     data: Dataset, batch_size: int = 1, size: tuple[int, int] | None = None
-) -> tf.data.Dataset:
-    """Returns a `tf.data.Dataset` of all items once, in order, as they are.
+) -> "tf.data.Dataset | keras.utils.PyDataset":
+    """Returns batches of all items once, in order, as they are; of a kind as `train_batches`.
 
     Args:
         data: the data set.
@@ -91,22 +96,23 @@ def eval_batches(
     _check_positive(data, batch_size)
     if batch_size > 1 and size is None:
         raise ValueError("batch_size > 1 needs size=(height, width): items may differ in size")
-
-    def element(i):
-        image, label_map = _call(lambda i: _read_pair(data, int(i)), i)
-        return tf.cast(image, tf.float32), tf.cast(label_map, tf.int32)
-
-    numbers = tf.data.Dataset.range(len(data))
-    elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    if size is None:
-        return _finish(elements.batch(1, drop_remainder=True))
-    shapes = ((*size, 3), tuple(size))
-    return _finish(elements.padded_batch(batch_size, shapes, (MEAN_COLOUR, VOID)))
+    return streams().eval_stream(lambda i: _read_pair(data, int(i)), len(data), batch_size, size)
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the n items in an epoch, a permutation (n,), the same every time."""
     return np.random.default_rng((seed, epoch)).permutation(n)
+
+
+def streams() -> Any:
+    """The module that makes batches on this backend."""
+    if keras.backend.backend() == "tensorflow":
+        from keras_dup.data import _streams_tensorflow
+
+        return _streams_tensorflow
+    from keras_dup.data import _streams_python
+
+    return _streams_python
 
 
 def _part(batch_size, shard):
@@ -124,20 +130,6 @@ def _read_pair(data, i):
     if image.shape[:2] != label_map.shape:
         raise ValueError(f"item {i}: image {image.shape}, but label map {label_map.shape}")
     return image, label_map
-
-
-def _call(function, k):
-    """Runs a Python function of a number inside the graph: -> image, label map, both uint8."""
-    image, label_map = tf.numpy_function(function, [k], (tf.uint8, tf.uint8), stateful=False)
-    return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(label_map, (None, None))
-
-
-def _finish(batches, whole=True):
-    # One list of items for all replicas: sharding by files, the default, has no files to go by.
-    policy = tf.data.experimental.AutoShardPolicy
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = policy.DATA if whole else policy.OFF
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 def _check_positive(data, batch_size):

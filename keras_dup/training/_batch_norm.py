@@ -1,7 +1,6 @@
 """Batch norms to train with: in TensorFlow's one kernel, and over groups of images."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_dup._trained import is_of_backbone
@@ -22,6 +21,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not training or not self.trainable:
             return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
         y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             ops.cast(inputs, "float32"), self.gamma, self.beta, epsilon=self.epsilon
         )

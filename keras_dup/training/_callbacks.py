@@ -6,7 +6,6 @@ import sys
 import time
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
 from keras_dup import evaluation
@@ -30,8 +29,8 @@ class Speed(keras.callbacks.Callback):
     """Adds images_per_second, waiting and peak_memory_mib to the logs of an epoch.
 
     `waiting` is the share of the time of the steps that went by until a batch was there; None with
-    XLA, which tells no time. The first step of a process, in which Keras traces it, does not count
-    in either. The memory is that of the first GPU, or of this process.
+    XLA on TensorFlow, which tells no time. The first step of a process, in which Keras traces it,
+    does not count in either. The memory is that of the first GPU, or of this process.
     """
 
     def __init__(self, batch_size):
@@ -41,23 +40,19 @@ class Speed(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seconds, self.waited, self.steps = 0.0, 0.0, 0
-        self.ended = time.time()
 
     def on_train_batch_begin(self, batch, logs=None):
-        # JAX fetches a batch before this call, TensorFlow after it
-        self.begun = self.ended if keras.backend.backend() == "jax" else time.time()
-        self.fetched = time.time()
+        self.begun = time.time()  # `TrainingModel` tells when the batch has arrived
 
     def on_train_batch_end(self, batch, logs=None):
-        self.ended = time.time()
         if self.traced:
-            self.seconds += self.ended - self.begun
-            self.waited += logs.get("arrived", self.fetched) - self.begun
+            self.seconds += time.time() - self.begun
+            self.waited += logs.get("arrived", self.begun) - self.begun
             self.steps += 1
         self.traced = True
 
     def on_epoch_end(self, epoch, logs=None):
-        timed = logs.pop("arrived", None) is not None or keras.backend.backend() == "jax"
+        timed = logs.pop("arrived", None) is not None
         if self.steps:
             logs["images_per_second"] = self.batch_size * self.steps / self.seconds
             logs["waiting"] = self.waited / self.seconds if timed else None
@@ -65,8 +60,16 @@ class Speed(keras.callbacks.Callback):
 
 
 def _peak_memory():
-    if tf.config.list_logical_devices("GPU"):
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.config.list_logical_devices("GPU"):
+            return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if known := jax.local_devices()[0].memory_stats():
+            return known["peak_bytes_in_use"]
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -143,6 +146,9 @@ class Progress(keras.callbacks.Callback):
         self.best = max(self.best, (miou, step), key=lambda found: found[0])
         line = f"step {step} of {self.steps}: loss {logs['loss']:.4f}, mIoU {100 * miou:.2f} %"
         line += f" (best {100 * self.best[0]:.2f} % at step {self.best[1]})"
+        if logs.get("waiting") is not None:
+            line += f", {logs['images_per_second']:.3g} images/s"
+            line += f", {100 * logs['waiting']:.0f} % of the time waiting for images"
         if self.taken > 1 and step < self.steps:
             seconds = (time.perf_counter() - self.start) / (self.taken - 1) * (self.steps - step)
             line += f", {tqdm.format_interval(seconds)} left"

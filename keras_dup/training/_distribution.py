@@ -7,7 +7,6 @@ import os
 import sys
 
 import keras
-import tensorflow as tf
 
 from keras_dup import data
 from keras_dup._loss_terms import over_replicas
@@ -20,16 +19,30 @@ def strategy(devices=()):
 
     TensorFlow: `MultiWorkerMirroredStrategy` where $TF_CONFIG names several workers,
     `MirroredStrategy` over several devices, else TensorFlow's default. JAX: data-parallel over its
-    devices through `keras.distribution`, and here the default, which does nothing.
+    devices through `keras.distribution`, where a batch is one array: here there is one replica.
 
     Args:
         devices: names like "gpu:0", "cpu:1"; () for all GPUs, or else all CPUs.
     """
+    if keras.backend.backend() == "tensorflow":
+        return _of_tensorflow(devices)
     if keras.backend.backend() == "jax":
         devices = list(devices) or keras.distribution.list_devices()
         if len(devices) > 1:
             keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-        return tf.distribute.get_strategy()
+    return _OneReplica()
+
+
+class _OneReplica:
+    """What is used of a `tf.distribute.Strategy`, where there is none."""
+
+    num_replicas_in_sync = 1
+    scope = staticmethod(contextlib.nullcontext)
+
+
+def _of_tensorflow(devices):
+    import tensorflow as tf
+
     if is_multi_worker():
         return tf.distribute.MultiWorkerMirroredStrategy()
     if not devices:
@@ -87,6 +100,8 @@ def train_batches(chosen, dataset, batch_size, **stream):
 def barrier(chosen):
     """Waits until all workers are here: one that leaves early looks lost to the others."""
     if is_multi_worker():
+        import tensorflow as tf
+
         tf.function(lambda: chosen.run(lambda: over_replicas(tf.ones(()))))()
 
 
@@ -99,9 +114,12 @@ def start_again(error):
 @contextlib.contextmanager
 def noticing_lost_workers():
     """Turns what TensorFlow raises when a worker has gone into `WorkerLost`."""
+    if not is_multi_worker():
+        yield
+        return
+    import tensorflow as tf
+
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-        if not is_multi_worker():
-            raise
         raise WorkerLost("another worker of this run has ended") from error

@@ -1,14 +1,14 @@
 """The log of a run: one row per epoch, as a table, as curves, and for TensorBoard."""
 
 import csv
+import io
 import math
 import os
 import pathlib
+import time
 from importlib.util import find_spec as installed
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from keras_dup._whole import writing
 
@@ -63,7 +63,9 @@ class Log(keras.callbacks.Callback):
             print(f"no {files}: these need the extra, pip install 'keras-dup[train]'")
         self.draws, self.writer = "matplotlib" not in missing, None
         if "tensorboard" not in missing:
-            self.writer = tf.summary.create_file_writer(str(output / "tensorboard"))
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            self.writer = EventFileWriter(str(output / "tensorboard"))
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"step": self.model.done, "epoch": epoch + 1, **logs}
@@ -87,15 +89,26 @@ class Log(keras.callbacks.Callback):
     def _summarize(self, row):
         try:
             self._write_events(row)
-        except tf.errors.OpError as error:  # a full disk: no reason to end a run
-            print(f"TensorBoard's files cannot be written: {error.message}")
+        except Exception as error:  # a full disk, of TensorFlow or not: no reason to end a run
+            print(f"TensorBoard's files cannot be written: {error}")
 
     def _write_events(self, row):
-        with self.writer.as_default(row["step"]):
-            for name, value in row.items():
-                if value is not None:
-                    tf.summary.scalar(name, value)
-            tf.summary.image("validation", np.asarray(self.predictions.picture)[None])
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+
+        picture, png = self.predictions.picture, io.BytesIO()
+        picture.save(png, "PNG")
+        image = {"height": picture.height, "width": picture.width, "colorspace": 3}
+        image = summary_pb2.Summary.Image(encoded_image_string=png.getvalue(), **image)
+        values = [
+            summary_pb2.Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if value is not None
+        ]
+        values.append(summary_pb2.Summary.Value(tag="validation", image=image))
+        event = event_pb2.Event(
+            wall_time=time.time(), step=row["step"], summary=summary_pb2.Summary(value=values)
+        )
+        self.writer.add_event(event)
         self.writer.flush()
 
 

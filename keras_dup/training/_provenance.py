@@ -10,7 +10,6 @@ from importlib import metadata
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 _VERSIONS = ("keras-dup", "keras", "tensorflow", "jax", "numpy")
 
@@ -40,17 +39,27 @@ def provenance() -> dict[str, Any]:
 
 def _processor():
     """The names of the GPUs, else of the CPU and how many of its cores this process may use."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return ", ".join(device.device_kind for device in jax.devices())
-    if gpus := tf.config.list_physical_devices("GPU"):
-        details = map(tf.config.experimental.get_device_details, gpus)
-        return ", ".join(detail.get("device_name", "GPU") for detail in details)
+    if gpus := _gpus():
+        return ", ".join(gpus)
     name, cores = platform.processor() or platform.machine(), os.cpu_count()
     if hasattr(os, "sched_getaffinity"):  # Linux
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
         name, cores = (names or [name])[0], len(os.sched_getaffinity(0))
     return f"{name}, {cores} cores"
+
+
+def _gpus():
+    """The names of the GPUs that the backend sees."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        on_cpu = jax.default_backend() == "cpu"
+        return [] if on_cpu else [device.device_kind for device in jax.devices()]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details
+        gpus = tf.config.list_physical_devices("GPU")
+        return [details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return []

@@ -16,6 +16,7 @@ from keras_dup._lists import write_lines
 from keras_dup._whole import write_json, write_picture, writing
 from keras_dup.training import _callbacks, _distribution, _folder
 from keras_dup.training._checkpoint import Checkpoint, restore
+from keras_dup.training._compile_cache import keep_compiled
 from keras_dup.training._datasets import check_files, datasets
 from keras_dup.training._errors import Interrupted, WorkerLost
 from keras_dup.training._log import Log, number, read_log
@@ -61,6 +62,7 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
         RuntimeError: of several processes another one ended; start again.
     """
     strategy = _distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
+    keep_compiled()
     output, is_chief = pathlib.Path(output), _distribution.is_chief()
     with _folder.locked(output) if is_chief else contextlib.nullcontext():
         train_data, val_data = datasets(recipe, output)

@@ -1,7 +1,8 @@
 """The copy of a network that is trained in its place."""
 
+import time
+
 import keras
-import tensorflow as tf
 
 from keras_dup._keras_private import BuiltFromShape, sublayers
 from keras_dup._loss_terms import over_replicas
@@ -113,6 +114,8 @@ class Logits(keras.layers.Softmax):
 class TrainingModel(BuiltFromShape, keras.Model):
     """A functional model whose `fit` works over several workers and tells when a batch arrived.
 
+    That time is "arrived" in the logs of a step.
+
     Keras 3.15 fails under `MultiWorkerMirroredStrategy` where it reduces the first batch and
     scalar logs over the workers; both are avoided here.
     """
@@ -163,6 +166,8 @@ class TrainingModel(BuiltFromShape, keras.Model):
     if keras.backend.backend() == "tensorflow":
 
         def train_step(self, batch):
+            import tensorflow as tf
+
             arrived = {}
             if not self.jit_compile:
                 with tf.control_dependencies([batch[0]]):
@@ -175,6 +180,22 @@ class TrainingModel(BuiltFromShape, keras.Model):
                 tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy
             )
             return {key: value[None] if over_workers else value for key, value in logs.items()}
+
+    if keras.backend.backend() == "jax":
+
+        def make_train_function(self, force=False):
+            if self.train_function is not None and not force:
+                return
+            super().make_train_function(force)
+            step = self.train_function
+
+            def timed(state, batches):
+                batch = next(batches)
+                arrived = time.time()
+                logs, state = step(state, iter([batch]))
+                return {**logs, "arrived": arrived}, state
+
+            self.train_function = timed
 
 
 def _depthwise_kernels(model):

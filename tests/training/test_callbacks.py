@@ -59,7 +59,9 @@ def test_a_worker_that_is_not_the_first_prints_nothing(monkeypatch, capsys):
         progress.set_model(types.SimpleNamespace(done=1))
         progress.on_train_batch_begin(0)
         progress.on_train_batch_end(0, {"loss": 0.5})
-        progress.on_epoch_end(0, {"loss": 0.5, "val_miou": 0.25})
+        logs = {"loss": 0.5, "val_miou": 0.25, "images_per_second": 12.34, "waiting": 0.256}
+        progress.on_epoch_end(0, logs)
         lines = capsys.readouterr().out.splitlines()
         expected = "step 1 of 2: loss 0.5000, mIoU 25.00 % (best 25.00 % at step 1)"
+        expected += ", 12.3 images/s, 26 % of the time waiting for images"
         assert [line for line in lines if line][-1:] == [expected] * chief
