@@ -97,15 +97,14 @@ def errors(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
 def _each(function, inputs, default):
     """`function` of each element of the inputs (B, ...); `default` where it raises."""
     # a signature cannot catch an error; a data set can leave out the elements that raise
-    numbers = tf.range(tf.size(inputs[0]))
-    elements = tf.data.Dataset.from_tensor_slices((numbers, *inputs))
+    count = tf.size(inputs[0])
+    elements = tf.data.Dataset.from_tensor_slices((tf.range(count), *inputs))
     found = elements.map(lambda number, *element: (number, function(*element))).ignore_errors()
-
-    def store(results, element):
-        return tf.tensor_scatter_nd_update(results, [[element[0]]], [element[1]])
-
-    shape = tf.concat([tf.shape(inputs[0]), tf.ones_like(tf.shape(default))], 0)
-    return found.reduce(tf.tile(default[None], shape), store)
+    found = found.concatenate(tf.data.Dataset.from_tensors((count, default)))  # one is always there
+    # as one batch: `reduce` would optimize the data set anew for each request
+    numbers, values = found.batch(tf.cast(count + 1, tf.int64)).get_single_element()
+    results = tf.repeat(default[None], count + 1, axis=0)
+    return tf.tensor_scatter_nd_update(results, numbers[:, None], values)[:count]
 
 
 def _refused(headers, max_pixels):

@@ -12,6 +12,7 @@ What they printed is in RESULTS.md beside this file and in results/.
     projection_fit    from PNGs to W
     scale             the same at the size of well-known data sets
     input_pipeline    images per second into training, beside keras-cv's layers
+    serving           images per second, latency and memory of a server under 32 callers
     gpu               networks, training steps and the head on a GPU, through JAX
     figure            draws the results
 """

@@ -21,9 +21,9 @@ from research.benchmarks.machine import machine
 SIZES = [(96 + 16 * i, 128 + 8 * j) for i in range(4) for j in range(4)]
 
 
-def resident():
-    """MiB that the process holds now."""
-    with open("/proc/self/statm") as file:
+def resident(process="self"):
+    """MiB that a process holds now."""
+    with open(f"/proc/{process}/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 

@@ -4,11 +4,10 @@ There is no TensorFlow Serving binary here; these are the two ways in which it l
 """
 
 import concurrent.futures
-import ctypes
 import io
 import json
-import pathlib
 
+import c_api
 import keras
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dup import data, export, inference, models
+from research import served as loader
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +44,7 @@ def served(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session(served):
-    """run(signature, {input: value}) -> {output: value}, through the loader of TF 1 sessions."""
-    graph = tf.Graph()
-    with graph.as_default():
-        session = tf.compat.v1.Session(graph=graph)
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(served))
-
-    def run(name, inputs):
-        signature = loaded.signature_def[name]
-        fed = {signature.inputs[key].name: value for key, value in inputs.items()}
-        return session.run({k: v.name for k, v in signature.outputs.items()}, fed)
-
-    return run
+    return loader.session(served)
 
 
 def picture(height, width, seed=0):
@@ -167,92 +156,24 @@ def test_concurrent_callers_get_their_own_answers(session):
 
 
 def test_the_warm_up_requests_run(served, session):
-    from tensorflow_serving.apis import prediction_log_pb2
-
     ran = []
-    for record in tf.data.TFRecordDataset(str(served / export._serving.WARM_UP)):
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        request = log.predict_log.request
-        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-        answer = session(request.model_spec.signature_name, inputs)
-        ran.append(request.model_spec.signature_name)
+    for signature, inputs in loader.warm_up(served):
+        answer = session(signature, inputs)
+        ran.append(signature)
         assert all(value.size for value in answer.values())
         assert not any(answer.get("error", []))
     assert sorted(ran) == ["serve_encoded", "serve_uint8", "serving_default"]
 
 
-class _Output(ctypes.Structure):
-    _fields_ = (("operation", ctypes.c_void_p), ("index", ctypes.c_int))
-
-
 @pytest.mark.slow
 def test_the_c_api_runs_it_without_python(model, served):
-    path = pathlib.Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"
-    if not path.exists():
-        pytest.skip(f"{path} is not part of this TensorFlow")
-    tf_c, pointer = ctypes.CDLL(str(path)), ctypes.c_void_p
-    for name in (
-        "NewStatus",
-        "NewGraph",
-        "NewSessionOptions",
-        "LoadSessionFromSavedModel",
-        "GraphOperationByName",
-        "AllocateTensor",
-        "TensorData",
-    ):
-        getattr(tf_c, f"TF_{name}").restype = pointer
-    tf_c.TF_Message.restype, tf_c.TF_Dim.restype = ctypes.c_char_p, ctypes.c_int64
-    status, graph = pointer(tf_c.TF_NewStatus()), pointer(tf_c.TF_NewGraph())
-    options, tags = pointer(tf_c.TF_NewSessionOptions()), (ctypes.c_char_p * 1)(b"serve")
-    folder = str(served).encode()
-    session = pointer(
-        tf_c.TF_LoadSessionFromSavedModel(options, None, folder, tags, 1, graph, None, status)
-    )
-    assert tf_c.TF_GetCode(status) == 0, tf_c.TF_Message(status)
-    signature = _signature(served, "serve_uint8")
-
-    def output(info):
-        name, index = info.name.split(":")
-        operation = tf_c.TF_GraphOperationByName(graph, name.encode())
-        return (_Output * 1)(_Output(operation, int(index)))
-
-    uint8 = 4  # TF_UINT8
+    if not c_api.LIBRARY.exists():
+        pytest.skip(f"{c_api.LIBRARY} is not part of this TensorFlow")
+    run = c_api.load(served)
     for height, width in ((48, 80), (65, 33)):
         batch = np.stack([picture(height, width), picture(height, width, 1)])
-        dimensions = (ctypes.c_int64 * 4)(*batch.shape)
-        tensor = pointer(
-            tf_c.TF_AllocateTensor(uint8, dimensions, 4, ctypes.c_size_t(batch.nbytes))
-        )
-        ctypes.memmove(tf_c.TF_TensorData(tensor), batch.tobytes(), batch.nbytes)
-        found = (pointer * 1)()
-        tf_c.TF_SessionRun(
-            session,
-            None,
-            output(signature.inputs["image"]),
-            (pointer * 1)(tensor),
-            1,
-            output(signature.outputs["label_map"]),
-            found,
-            1,
-            None,
-            0,
-            None,
-            status,
-        )
-        assert tf_c.TF_GetCode(status) == 0, tf_c.TF_Message(status)
-        answer = pointer(found[0])
-        assert [tf_c.TF_Dim(answer, i) for i in range(3)] == [2, height, width]
-        ids = ctypes.string_at(tf_c.TF_TensorData(answer), 2 * height * width)
-        label_map = np.frombuffer(ids, np.uint8).reshape(2, height, width)
         expected = model.predict_on_batch(batch.astype("float32")).argmax(-1)
-        assert (label_map == expected).mean() >= 0.999
-
-
-def _signature(folder, name):
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    content = (folder / "saved_model.pb").read_bytes()
-    return saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].signature_def[name]
+        assert (run(batch) == expected).mean() >= 0.999
 
 
 def test_class_names_have_to_be_as_many_as_the_classes(tmp_path):
