@@ -4,10 +4,11 @@
         [--signature serve_encoded] [--size 64 64] [--address localhost:8500]
 
 SAVED_MODEL is the folder of a version, as `exported/saved_model/1`; without one a network of one
-convolution is exported. A process of its own serves it with the gRPC interface of TensorFlow Serving. With --address a server
-that runs on this machine is called, which serves it as "dup"; its memory is then not measured.
-Each request holds one of 8 images, and its answer is compared with the one that a single caller
-got. Latency is that of the callers, which share the cores with the server.
+convolution is exported. A process of its own serves it with the gRPC interface of TensorFlow
+Serving. With --address a server that runs on this machine is called, which serves it as "dup"; its
+memory is then not measured. Each request holds one of 8 images, and its answer is compared with
+the one that a single caller got. Latency is that of the callers, which share the cores with the
+server.
 """
 
 import argparse
