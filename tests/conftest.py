@@ -10,6 +10,9 @@ if keras.backend.backend() == "tensorflow":
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    # TensorFlow's rewriting of graphs takes half of the time of small tests and changes no value;
+    # the processes that tests start have it
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 # a tenth of the time goes into looking through the objects of networks otherwise
 gc.freeze()

@@ -3,9 +3,11 @@
     python tests/references/ten_steps.py OUTPUT [key=value ...]
 
 A process of its own, since $TF_CONFIG, $KERAS_BACKEND and the number of devices ($DEVICES, logical
-CPUs) are settled when TensorFlow or JAX starts. OUTPUT becomes the folder of the run.
+CPUs) are settled when TensorFlow or JAX starts. OUTPUT becomes the folder of the run. A `Fork` is
+such a process without the seconds of an import.
 """
 
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -18,8 +20,6 @@ import tensorflow as tf
 from keras_dup import data, layers, models, training
 from keras_dup.training import _recipe_files, _run
 
-PAUSE = float(os.environ.get("PAUSE", "0"))  # seconds a picture takes
-DEVICES = int(os.environ.get("DEVICES", "1"))
 RECIPE = training.Recipe(
     name="ten_steps",
     num_classes=7,
@@ -42,7 +42,7 @@ class UnevenVoid(data.Shapes):
     def label_map(self, i):
         label_map = super().label_map(i)
         label_map[: i % 8 * 4] = data.VOID
-        time.sleep(PAUSE)
+        time.sleep(float(os.environ.get("PAUSE", "0")))  # seconds a picture takes
         return label_map
 
 
@@ -60,10 +60,11 @@ def build(num_classes, output_stride, projection, channels, **_):
 
 
 def main(output, *overrides):
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"  # JAX's
+    count = int(os.environ.get("DEVICES", "1"))
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"  # JAX's
     if keras.backend.backend() == "tensorflow" and "TF_CONFIG" not in os.environ:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        devices = [tf.config.LogicalDeviceConfiguration()] * DEVICES
+        devices = [tf.config.LogicalDeviceConfiguration()] * count
         tf.config.set_logical_device_configuration(cpu, devices)
     models.build = build
     size = RECIPE.crop_size
@@ -72,6 +73,39 @@ def main(output, *overrides):
     if report:
         model = models.load(pathlib.Path(output) / "model.keras")
         np.savez(pathlib.Path(output) / "weights.npz", *model.get_weights())
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["ten_steps", "kills"])
+
+
+class Fork(FORKS.Process):
+    """A fork of a process that has imported TensorFlow and has run nothing, as a `Popen`.
+
+    Args:
+        target, arguments: what it calls.
+        log: path of the file that gets what it prints.
+        environment: {name: value} added to its environment.
+    """
+
+    def __init__(self, target, arguments, log, environment=()):
+        super().__init__(target=target, args=[str(argument) for argument in arguments])
+        self.log, self.environment = str(log), dict(environment)
+        self.start()
+
+    def run(self):
+        os.environ.update(self.environment)
+        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        super().run()
+
+    def wait(self, seconds=None):
+        self.join(seconds)
+        return self.exitcode
+
+    def poll(self):
+        return self.exitcode
 
 
 if __name__ == "__main__":

@@ -3,23 +3,36 @@
 import json
 import os
 import pathlib
-import signal
 import socket
 import subprocess
 import sys
 import time
 
+import kills
 import numpy as np
 import pytest
+import ten_steps
 
 pytestmark = pytest.mark.slow
-SCRIPT = pathlib.Path(__file__).parents[1] / "references" / "ten_steps.py"
-KILLS = SCRIPT.with_name("kills.py")
 STEPS = ("steps=40", "steps_per_epoch=10", "checkpoint_steps=2")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _references_can_be_imported():
+    """In the process that is forked, which takes the environment alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        yield
+
+
+def fork(output, *overrides, **environment):
+    environment = {name: str(value) for name, value in environment.items()}
+    return ten_steps.Fork(ten_steps.main, [output, *overrides], f"{output}.log", environment)
+
+
 def start(output, *overrides, **environment):
-    command = [sys.executable, str(SCRIPT), str(output), *overrides]
+    """A process from its first line on: its backend can be another, it can start itself again."""
+    command = [sys.executable, ten_steps.__file__, str(output), *overrides]
     log = open(f"{output}.log", "a")  # noqa: SIM115 (the process keeps it)
     environment = {name: str(value) for name, value in environment.items()}
     return subprocess.Popen(
@@ -27,18 +40,15 @@ def start(output, *overrides, **environment):
     )
 
 
-def workers(output, *overrides, **environment):
-    """Starts two workers on this machine; returns how to start each again, and the processes."""
+def two_workers(output):
+    """The environments of two workers on this machine."""
     with socket.socket() as one, socket.socket() as two:
         for listening in (one, two):
             listening.bind(("127.0.0.1", 0))
         addresses = [f"127.0.0.1:{listening.getsockname()[1]}" for listening in (one, two)]
-
-    def worker(index):
-        task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        return start(output, *overrides, TF_CONFIG=json.dumps(task), **environment)
-
-    return worker, [worker(0), worker(1)]
+    tasks = [{"type": "worker", "index": index} for index in (0, 1)]
+    cluster = {"worker": addresses}
+    return [{"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]
 
 
 def finish(process, output):
@@ -73,16 +83,15 @@ def wait_for(path, process):
 def whole(tmp_path_factory):
     """A run of one process on one device, from start to end."""
     output = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(output), output)
+    finish(fork(output), output)
     return output
 
 
 def test_kills_at_any_instant_change_nothing(tmp_path, request):
     """Three of them while a checkpoint is written; `--kills 20` for more of the others."""
-    command = [sys.executable, str(KILLS), str(tmp_path), str(request.config.getoption("--kills"))]
-    done = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    print(done.stdout.splitlines()[-1])
+    arguments = tmp_path, request.config.getoption("--kills"), 0
+    finish(ten_steps.Fork(kills.main, arguments, f"{tmp_path}.log"), tmp_path)
+    print(pathlib.Path(f"{tmp_path}.log").read_text().splitlines()[-1])
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for ours, theirs in zip(weights(killed), weights(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -93,26 +102,27 @@ def test_kills_at_any_instant_change_nothing(tmp_path, request):
 
 def test_two_replicas_train_as_one_does(tmp_path, whole):
     output = tmp_path / "run"
-    finish(start(output, DEVICES=2), output)
+    finish(fork(output, DEVICES=2), output)
     assert_same(output, whole, 1e-5)
 
 
 def test_two_workers_train_as_one_process_does(tmp_path, whole):
     output = tmp_path / "run"
-    _, processes = workers(output)
-    for process in processes:
+    for process in [fork(output, **worker) for worker in two_workers(output)]:
         finish(process, output)
     assert_same(output, whole, 1e-5)
 
 
 def test_two_workers_of_which_one_is_killed_and_restarted_end_as_one_process_does(tmp_path):
     whole, output = tmp_path / "whole", tmp_path / "run"
-    finish(start(whole, *STEPS), whole)
-    worker, (first, second) = workers(output, *STEPS, PAUSE=0.02)
+    finish(fork(whole, *STEPS), whole)
+    one, other = two_workers(output)
+    first = start(output, *STEPS, PAUSE=0.02, **one)  # the one that starts itself again
+    second = fork(output, *STEPS, PAUSE=0.02, **other)
     wait_for(output / "checkpoint.weights.h5", first)
-    second.send_signal(signal.SIGKILL)
+    second.kill()
     second.wait()
-    second = worker(1)
+    second = fork(output, *STEPS, PAUSE=0.02, **other)
     for process in (first, second):
         finish(process, output)
     log = output.with_suffix(".log").read_text()
@@ -131,5 +141,5 @@ def test_two_devices_of_jax_train_as_one_does(tmp_path):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_two_replicas_train_in_mixed_precision(tmp_path, policy):
     output = tmp_path / "run"
-    finish(start(output, f"dtype_policy={policy}", "ema=0.9", DEVICES=2), output)
+    finish(fork(output, f"dtype_policy={policy}", "ema=0.9", DEVICES=2), output)
     assert np.isfinite(losses(output)).all()

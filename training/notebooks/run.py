@@ -50,6 +50,7 @@ def run(path, **parameters):
         client = nbclient.NotebookClient(
             notebook,
             kernel_name="python3",
+            startup_timeout=300,  # seconds; a minute is little on a busy machine
             record_timing=False,  # times of the day would change with every run
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
