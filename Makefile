@@ -31,7 +31,7 @@ beam: $(VENV)-beam/installed
 
 # the documentation, to build/site/; a broken link is an error; browser.md needs npm, and says so without it
 docs: $(VENV)/installed
-	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -153,6 +153,21 @@ def test_the_files_that_a_page_names_exist(page):
             assert (ROOT / link).exists(), link
 
 
+def test_a_link_to_a_heading_that_is_not_there_fails_the_build(tmp_path, monkeypatch):
+    """With the options of `make docs`: warnings that --quiet hides would not count."""
+    mkdocs = pytest.importorskip("mkdocs.__main__", reason="extra docs is not installed")
+    options = re.search(r"mkdocs build (.*)", (ROOT / "Makefile").read_text()).group(1).split()
+    _, _, validation = (ROOT / "mkdocs.yml").read_text().partition("\nvalidation:")
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: a\nvalidation:{validation}")
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for heading, status in (("# There", 0), ("# Elsewhere", 1)):
+        (tmp_path / "docs/index.md").write_text(f"{heading}\n[link](#there)\n")
+        with pytest.raises(SystemExit) as stopped:
+            mkdocs.cli(["build", *options])
+        assert stopped.value.code == status
+
+
 def test_every_picture_of_the_documentation_has_its_source_and_licence():
     card = (ROOT / "docs/images/README.md").read_text()
     endings = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".svg"}
