@@ -7,8 +7,10 @@ respect to the features is kept: C~ numbers per window. A loss of regions needs 
 pixels first, so there the scores are computed twice.
 """
 
+import functools
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_dup._loss_terms import Term, over_replicas, replicas, valid_labels, weighted
@@ -125,33 +127,20 @@ class _Windows:
             variables: features, log_temperature, kernel, bias.
             trainable: whether kernel and bias have gradients.
         """
-        labels, valid, weights, slopes = parts
         _, _, kernel, bias = variables
         variables = variables if trainable else variables[:2]
 
         @ops.custom_gradient
         def weighted(features, log_temperature, kernel=kernel, bias=bias):
-            def of_part(part):
-                x, y, v, w = part
-                scores, truth = self._scores(x, y, log_temperature, kernel, bias)
-                losses, slope, p = self._losses(scores, truth)
-                slope = slope * w[..., None]
-                if slopes is not None:
-                    of_p = v[..., None] * (slopes[0] * truth + slopes[1])
-                    slope += p * (of_p - ops.sum(p * of_p, axis=-1, keepdims=True))
-                unscaled = slope * ops.exp(-log_temperature)
-                unscaled = ops.reshape(unscaled, (-1, self.size, self.pixels * self.classes))
-                found = [ops.sum(losses * w), ops.matmul(unscaled, ops.transpose(kernel))]
-                found.append(-ops.sum(slope * scores))
-                if trainable:
-                    flat = ops.reshape(unscaled, (-1, self.pixels * self.classes))
-                    x = ops.reshape(ops.cast(x, "float32"), (-1, self.channels))
-                    found += [ops.matmul(ops.transpose(x), flat), ops.sum(flat, axis=0)]
-                return tuple(found)
+            given = parts, (features, log_temperature, kernel, bias)
+            in_parts = functools.partial(self._in_parts, *given, trainable)
+            if not trainable and self._tiles(features, parts[-1]):
+                from keras_dup._jax import head
 
-            parts = tuple(map(self._split, (features, labels, valid, weights)))
-            total, of_features, *others = ops.map(of_part, parts)
-            found = [self._joined(of_features), *(ops.sum(other, axis=0) for other in others)]
+                in_tiles = functools.partial(self._in_tiles, *given, head.loss_and_slopes)
+                total, *found = head.on_gpu(in_tiles, in_parts)
+            else:
+                total, *found = in_parts()
 
             def gradient(*arguments, upstream=None):  # on PyTorch by its name, after `variables`
                 upstream = arguments[0] if upstream is None else upstream
@@ -162,9 +151,65 @@ class _Windows:
                     for slope, variable in zip(found, variables, strict=True)
                 )
 
-            return ops.sum(total), gradient
+            return total, gradient
 
         return weighted(*variables)
+
+    def _in_parts(self, parts, variables, trainable):
+        """The sum of weights * losses and its derivative by each variable, some windows at a time.
+
+        Without `trainable` there is none by kernel and bias. Arguments as in `total`.
+        """
+        labels, valid, weights, slopes = parts
+        features, log_temperature, kernel, bias = variables
+
+        def of_part(part):
+            x, y, v, w = part
+            scores, truth = self._scores(x, y, log_temperature, kernel, bias)
+            losses, slope, p = self._losses(scores, truth)
+            slope = slope * w[..., None]
+            if slopes is not None:
+                of_p = v[..., None] * (slopes[0] * truth + slopes[1])
+                slope += p * (of_p - ops.sum(p * of_p, axis=-1, keepdims=True))
+            unscaled = slope * ops.exp(-log_temperature)
+            unscaled = ops.reshape(unscaled, (-1, self.size, self.pixels * self.classes))
+            found = [ops.sum(losses * w), ops.matmul(unscaled, ops.transpose(kernel))]
+            found.append(-ops.sum(slope * scores))
+            if trainable:
+                flat = ops.reshape(unscaled, (-1, self.pixels * self.classes))
+                x = ops.reshape(ops.cast(x, "float32"), (-1, self.channels))
+                found += [ops.matmul(ops.transpose(x), flat), ops.sum(flat, axis=0)]
+            return tuple(found)
+
+        parts = tuple(map(self._split, (features, labels, valid, weights)))
+        total, of_features, *others = ops.map(of_part, parts)
+        others = (ops.sum(other, axis=0) for other in others)
+        return (ops.sum(total), self._joined(of_features), *others)
+
+    def _tiles(self, features, slopes):
+        """Whether the kernel of `keras_dup._jax.head` computes this loss: plain cross-entropy."""
+        if keras.backend.backend() != "jax" or slopes is not None:
+            return False
+        from keras_dup._jax import head
+
+        return bool(self.crossentropy) and not self.crossentropy.gamma and head.fits(features)
+
+    def _in_tiles(self, parts, variables, loss_and_slopes):
+        """`_in_parts` by `loss_and_slopes` of `keras_dup._jax.head`."""
+        labels, _, weights, _ = parts
+        features, log_temperature, kernel, bias = variables
+        total, of_features, of_temperature = loss_and_slopes(
+            ops.reshape(features, (-1, self.channels)),
+            log_temperature,
+            ops.transpose(
+                ops.reshape(kernel, (self.channels, self.pixels, self.classes)), (2, 0, 1)
+            ),
+            ops.transpose(ops.reshape(bias, (self.pixels, self.classes))),
+            ops.reshape(labels, (-1, self.pixels)),
+            ops.reshape(weights, (-1, self.pixels)),
+            self.crossentropy.label_smoothing,
+        )
+        return total, ops.reshape(of_features, features.shape), of_temperature
 
     def _scores(self, features, labels, log_temperature, kernel, bias):
         """Scores / T and one-hot labels of n windows per image, each (B, n, r*r, K)."""

@@ -61,6 +61,31 @@ class PackedLabels(DUpsampling):
             variable.assign(array.reshape(variable.shape))
 
     def call(self, x):
+        if keras.backend.backend() == "jax":
+            from keras_dup._jax import head
+
+            if head.fits(x):
+                tiled, in_rows = (functools.partial(f, x) for f in (self._tiled, self._in_rows))
+                return head.on_gpu(tiled, in_rows)
+        return self._in_rows(x)
+
+    def _tiled(self, x):
+        from keras_dup._jax import head
+
+        batch, height, width, channels = x.shape
+        shape = self.ratio, channels, self.ratio, self.num_classes
+        kernel = ops.transpose(ops.reshape(self.kernel, shape), (3, 1, 0, 2))
+        bias = ops.reshape(self.bias, (self.ratio**2, self.num_classes))
+        ids = head.class_ids(
+            ops.reshape(x, (-1, channels)),
+            ops.reshape(kernel, (self.num_classes, channels, self.ratio**2)),
+            ops.transpose(bias),
+        )
+        ids = ops.cast(ids, _id_type(self.num_classes))
+        ids = ops.reshape(ids, (batch, height, width, self.ratio**2))
+        return ops.depth_to_space(ids, self.ratio)
+
+    def _in_rows(self, x):
         batch, height, width, _ = ops.shape(x)
         rows = []
         for row in range(self.ratio):
