@@ -46,8 +46,9 @@ def save(model: keras.Model, destination: str | os.PathLike, told: dict[str, Any
 
 
 def _write(model, folder, source, told):
-    folder.mkdir(exist_ok=True)
     bare = copy_labels(keras.Model(model.inputs[0], model.outputs[0], name=model.name), model)
+    _check_readable(bare)
+    folder.mkdir(exist_ok=True)
     keras.saving.save_model(bare, folder, zipped=False)
     if (folder / "assets").is_dir() and not any((folder / "assets").iterdir()):
         (folder / "assets").rmdir()
@@ -59,6 +60,20 @@ def _write(model, folder, source, told):
         write_json(told["metrics"], folder / "metrics.json")
     files = set(os.listdir(folder))
     (folder / "README.md").write_text(card(model, source, files, told), encoding="utf-8")
+
+
+def _check_readable(model):
+    """Raises ValueError for a model whose layers cannot be made from their config again."""
+    config = keras.saving.serialize_keras_object(model)
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # without values, which take time
+            keras.saving.deserialize_keras_object(config)
+    except Exception as error:  # what layers of others raise
+        reasons = [line for line in str(error).splitlines() if line.strip()]
+        raise ValueError(
+            f"save: nobody could load this model ({reasons[-1] if reasons else error!r}); mend the "
+            "layer's get_config, or keep model.save_weights(...) and build the network again"
+        ) from error
 
 
 def _projection(model):

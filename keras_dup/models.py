@@ -289,8 +289,8 @@ def save(
 
     Raises:
         FileExistsError: the folder has something in it.
-        ValueError: a model of another kind, a handle or licence that is none, metrics without
-            `dataset`.
+        ValueError: a model of another kind, or with layers that Keras cannot make again; a handle
+            or licence that is none; metrics without `dataset`.
         ImportError: the extra of a hub is missing.
         OSError: the hub refuses, or does not answer.
     """

@@ -23,7 +23,8 @@ def encoder(
     Args:
         model: a functional `keras.Model` with one image input, of `keras.applications`, keras-hub
             or your own. It may be built for one size, a multiple of its stride.
-        low_level_features: names of layers, or of levels of `model.pyramid_outputs` ("P2").
+        low_level_features: names of layers, of outputs of a model that returns a dict, or of levels
+            of `model.pyramid_outputs` ("P2").
         output_stride: the required stride of the last feature; None accepts any.
 
     Returns: a `keras.Model` image -> {name: feature}, ending in "last", and {name: stride}.
@@ -37,6 +38,8 @@ def encoder(
     image = _image(model)
     check_training(model)
     maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
+    if isinstance(model.output, dict):
+        maps |= {name: x for name, x in model.output.items() if len(x.shape) == 4}
     levels = {**maps, **getattr(model, "pyramid_outputs", {})}
     unknown = [name for name in low_level_features if name not in levels]
     if unknown:

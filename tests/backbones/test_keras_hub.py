@@ -1,0 +1,201 @@
+"""keras-hub's backbones as encoders, and W on its segmenters: docs/networks.md, row by row.
+
+All that imports keras-hub is here, since the import takes seconds.
+"""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dup import data, flops, inference, models, projection, training
+from keras_dup._backbones import keras_model
+from keras_dup.projection._label_projection import nearest
+
+keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
+import encoders  # noqa: E402
+
+PAGE = (pathlib.Path(__file__).parents[2] / "docs/networks.md").read_text()
+ROWS = re.findall(r"^\| `(\w+)Backbone`[^|]*\| ([^|]*)\| ([^|]*)\| ([^|]*)\|$", PAGE, re.M)
+MADE = {
+    name.replace("_", ""): make
+    for name, make in vars(encoders).items()
+    if getattr(make, "__module__", "") == "encoders"
+}
+MADE["swintransformer"] = MADE.pop("swin")
+
+
+def spatial(backbone, stride):
+    """A backbone whose last feature is a map; tokens become one, as on the page."""
+    if isinstance(backbone.output, dict) or len(backbone.output.shape) == 4:
+        return backbone
+    image = keras.Input(backbone.image_shape)
+    rows, columns = (side // stride for side in backbone.image_shape[:2])
+    named = isinstance(backbone.input, dict)
+    tokens = backbone({"pixel_values": image} if named else image)[:, -rows * columns :]
+    features = keras.layers.Reshape((rows, columns, tokens.shape[-1]))(tokens)
+    return keras.Model(image, features, name=backbone.name)
+
+
+def picture(*shape):
+    return np.random.default_rng(0).uniform(0, 255, (1, *shape, 3)).astype("float32")
+
+
+def test_every_backbone_that_is_made_here_has_a_row():
+    assert sorted(MADE) == sorted(name.lower() for name, *_ in ROWS)
+
+
+@pytest.mark.usefixtures("without_values")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_a_row_of_the_table_builds_as_it_says(row):
+    name, features, last, image = row
+    backbone = MADE[name.lower()]()
+    if "does not build" in last:
+        with pytest.raises(ValueError, match="which is no stride 2, 4, 8"):
+            models.build(spatial(backbone, 14), 3, projection="random")
+        return
+    strides = {key: int(stride) for key, stride in re.findall(r"`(\w+)` (\d+)", features)}
+    stride = int(re.match(r"\d+", last)[0])
+    assert ("tokens" in last) == (
+        not isinstance(backbone.output, dict) and len(backbone.output.shape) == 3
+    )
+    assert ("any size" in image) == (backbone.inputs[0].shape[1] is None)
+    backbone = spatial(backbone, stride)
+    _, found = keras_model.encoder(backbone, tuple(strides))
+    assert found == {**strides, "last": stride}
+    network = {"num_classes": 3, "low_level_features": tuple(strides)[:1], "projection": "random"}
+    model = models.build(backbone, **network)
+    assert model.get_layer("dupsampling").ratio == stride
+    if strides:
+        models.build(backbone, decoder="bilinear", **network)
+
+
+@pytest.mark.parametrize("make", [encoders.resnet, encoders.mit, encoders.vit])
+def test_an_encoder_of_keras_hub_trains_and_is_saved(make, tmp_path):
+    backbone, x = spatial(make(), 16), picture(64, 64)
+    names = {"resnet": ("P2", "stack2_block0_out"), "mit": ("P1", "P3")}
+    network = {"num_classes": 3, "low_level_features": names.get(make.__name__, ())}
+    network |= {"projection": "random", "preprocessing": keras.layers.Rescaling(1 / 127.5, -1)}
+    model = models.build(backbone, fusion_channels=8, **network)
+    assert any(v is w for v in model.weights for w in backbone.weights)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True, jit_compile=False)
+    before = [np.copy(keras.ops.convert_to_numpy(v)) for v in backbone.trainable_weights]
+    label_map = np.random.default_rng(0).integers(0, 3, (1, 64, 64))
+    assert np.isfinite(model.train_on_batch(x, label_map))
+    pairs = zip(before, backbone.trainable_weights, strict=True)
+    moved = [np.any(a != keras.ops.convert_to_numpy(b)) for a, b in pairs]
+    assert np.mean(moved) > 0.8, moved  # gradients reach it
+    weights = model.get_weights()
+    y = model(x)
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if make is encoders.mit:  # whose layers keras-hub 0.32 cannot read back
+        with pytest.raises(ValueError, match=r"nobody could load this model .*save_weights"):
+            models.save(model, tmp_path / "saved")
+        assert not any(tmp_path.iterdir())
+        return
+    models.save(model, tmp_path / "saved")
+    np.testing.assert_array_equal(models.load(tmp_path / "saved")(x), y)
+
+
+@pytest.mark.usefixtures("without_values")
+def test_layers_made_of_layers_cannot_be_counted():
+    with pytest.raises(ValueError, match="patch_and_embed_0 is a Overlapping"):
+        flops.count(models.build(encoders.mit(), num_classes=3, projection="random"), (64, 64))
+
+
+@pytest.fixture(scope="module")
+def masks():
+    return list(data.Shapes(4, size=(64, 64)).label_maps())
+
+
+def snippets(*words):
+    """The Python of the page, not run there, that has one of the words."""
+    blocks = re.findall(r"```py\n(.*?)```", PAGE, re.S)
+    return [code for code in blocks if any(word in code for word in words)]
+
+
+def test_the_call_for_a_vision_transformer_is_right(masks, monkeypatch):
+    vit = encoders.vit()
+    monkeypatch.setattr(keras_hub.models.ViTBackbone, "from_preset", lambda name: vit)
+    (code,) = snippets("ViTBackbone")
+    found = {"keras": keras, "models": models, "projection": projection, "masks": masks}
+    exec(code, found)
+    model, w = found["model"], found["w16"]
+    np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], w.matrix)
+    assert model(picture(64, 64)).shape == (1, 64, 64, 7)
+    # the map has the tokens where their patches are
+    tokens, image = found["features"], picture(64, 64)
+    cut = keras.Model(vit.input, tokens)(image)
+    np.testing.assert_array_equal(cut[0, 2, 3], vit(image)[0, 1 + 2 * 4 + 3])
+
+
+def deeplab():
+    backbone = keras_hub.models.DeepLabV3Backbone(
+        image_encoder=encoders.resnet(),
+        spatial_pyramid_pooling_key="P5",
+        upsampling_size=8,
+        dilation_rates=[1, 2],
+        low_level_feature_key="P2",
+        projection_filters=8,
+    )
+    return keras_hub.models.DeepLabV3ImageSegmenter(backbone, num_classes=7)
+
+
+def segformer():
+    backbone = keras_hub.models.SegFormerBackbone(encoders.mit(), projection_filters=8)
+    return keras_hub.models.SegFormerImageSegmenter(backbone, num_classes=7)
+
+
+@pytest.fixture(scope="module")
+def swapped(masks):
+    """{name: (segmenter, its network with W in place of the upsampling)}, as on the page."""
+    segmenters = {"segformer": segformer(), "deeplab": deeplab()}
+    w4 = projection.fit(masks, num_classes=7, ratio=4, channels=10)
+    found = {"keras": keras, "keras_hub": keras_hub, "w4": w4}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, kind in (("segformer", "SegFormer"), ("deeplab", "DeepLabV3")):
+            kind = getattr(keras_hub.models, f"{kind}ImageSegmenter")
+            patch.setattr(kind, "from_preset", lambda _, made=segmenters[name]: made)
+        define, use = snippets("with_w")
+        exec(define, found)
+        first, second = use.split("\n\n")
+        networks = {}
+        for name, code in (("segformer", first), ("deeplab", second)):
+            exec(code, found)
+            networks[name] = segmenters[name], found["model"], found["with_w"]
+    return networks
+
+
+@pytest.mark.parametrize("name", ["segformer", "deeplab"])
+def test_w_takes_the_place_of_the_last_upsampling(swapped, name):
+    segmenter, model, with_w = swapped[name]
+    assert model(picture(64, 64), training=False).shape == (1, 64, 64, 7)
+    assert any(v is w for v in model.weights for w in segmenter.backbone.weights)
+    # W of constant windows, with the segmenter's own scores as codes: its labels, each 4 x 4 times
+    plain = with_w(model.input, model.get_layer("compressed").input, nearest(7, 4))
+    head = next(x for x in reversed(segmenter.layers) if isinstance(x, keras.layers.Conv2D))
+    kernel = keras.ops.convert_to_numpy(head.kernel)
+    bias = np.zeros(7) if head.bias is None else keras.ops.convert_to_numpy(head.bias)
+    plain.get_layer("compressed").set_weights([kernel, bias])
+    features = keras.Model(model.input, model.get_layer("compressed").input)
+    scores = features(picture(64, 64), training=False) @ kernel[0, 0] + bias
+    expected = np.argmax(scores[0], -1).repeat(4, 0).repeat(4, 1)
+    np.testing.assert_array_equal(inference.predict(plain, picture(64, 64)[0]), expected)
+
+
+@pytest.mark.parametrize("name", ["segformer", "deeplab"])
+def test_a_segmenter_with_w_trains_and_inference_moves_no_weight(swapped, name):
+    _, model, _ = swapped[name]
+    training.compile(model, 1, learning_rate=0.01)
+    model.run_eagerly = True
+    before = keras.ops.convert_to_numpy(model.get_layer("dupsampling").kernel)
+    loss = model.train_on_batch(picture(64, 64), np.zeros((1, 64, 64), "int32"))
+    assert np.isfinite(loss).all()
+    np.testing.assert_array_equal(model.get_layer("dupsampling").kernel, before)
+    weights = model.get_weights()
+    inference.predict(model, picture(64, 64)[0])
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
