@@ -1,10 +1,11 @@
-"""Encoders of the ecosystem: keras.applications, keras-hub, one's own."""
+"""Encoders of keras.applications and one's own; those of keras-hub: test_keras_hub.py."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_dup import flops, models, projection
+from keras_dup._backbones import keras_model
 
 applications = keras.applications
 
@@ -14,51 +15,10 @@ def picture(height, width):
     return rng.uniform(0, 255, (1, height, width, 3)).astype("float32")
 
 
-def keras_hub_resnet():
-    keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
-    return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64, 64, 64, 64],
-        stackwise_num_blocks=[2, 2, 2, 2],
-        stackwise_num_strides=[1, 2, 2, 2],
-        block_type="basic_block",
-        use_pre_activation=False,
-    )
-
-
-def mit():
-    """The encoder of SegFormer at the widths of MiT-B0, which takes one square size."""
-    keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
-    return keras_hub.models.MiTBackbone(
-        image_shape=(96, 96, 3),
-        layerwise_depths=[2, 2, 2, 2],
-        num_layers=4,
-        layerwise_num_heads=[1, 2, 5, 8],
-        layerwise_sr_ratios=[8, 4, 2, 1],
-        max_drop_path_rate=0.1,
-        layerwise_patch_sizes=[7, 3, 3, 3],
-        layerwise_strides=[4, 2, 2, 2],
-        hidden_dims=[32, 64, 160, 256],
-    )
-
-
-FAMILIES = {
-    "keras.applications": (
-        lambda: applications.MobileNetV2(weights=None, include_top=False),
-        ("block_3_depthwise_relu", "block_13_expand_relu"),
-        [(64, 96), (70, 97)],
-    ),
-    "keras-hub ResNet": (keras_hub_resnet, ("P2", "stack2_block1_out"), [(64, 96), (70, 97)]),
-    "keras-hub MiT": (mit, ("P1", "P3"), [(96, 96)]),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, tmp_path):
-    make, names, sizes = FAMILIES[family]
-    backbone = make()
+def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(tmp_path):
+    backbone = applications.MobileNetV2(weights=None, include_top=False)
+    names, sizes = ("block_3_depthwise_relu", "block_13_expand_relu"), [(64, 96), (70, 97)]
     rescaling = keras.layers.Rescaling(1 / 127.5, -1)
     network = {"backbone": backbone, "num_classes": 3, "low_level_features": names}
     network |= {"projection": "random", "preprocessing": rescaling}
@@ -80,15 +40,14 @@ def test_an_encoder_of_the_ecosystem_trains_and_keeps_its_weights(family, tmp_pa
         np.testing.assert_allclose(y, model.predict(picture(*size), verbose=0), atol=1e-5)
     for a, b in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    network["backbone"] = make()
+    network["backbone"] = applications.MobileNetV2(weights=None, include_top=False)
     model.save_weights(tmp_path / "model.weights.h5")
     network["weights"] = tmp_path / "model.weights.h5"
     built = models.build(**network)
     np.testing.assert_array_equal(built(picture(*sizes[0])), model(picture(*sizes[0])))
-    if family != "keras-hub MiT":  # whose layers keras-hub 0.32 cannot read back
-        model.save(tmp_path / "model.keras")
-        loaded = keras.models.load_model(tmp_path / "model.keras")
-        np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(picture(*sizes[0])), model(picture(*sizes[0])))
 
 
 @pytest.mark.usefixtures("without_values")
@@ -100,6 +59,15 @@ def test_a_classifier_is_cut_at_its_last_feature_map():
         assert encoder.layers[-1].name == "out_relu"
         assert model.get_layer("dupsampling").ratio == 32
         assert model.input_shape == (None, 96, 96, 3)
+
+
+@pytest.mark.usefixtures("without_values")
+def test_convnext_builds_with_the_feature_that_the_page_names():
+    backbone = applications.ConvNeXtTiny(weights=None, include_top=False)
+    name = "convnext_tiny_stage_0_block_2_identity"
+    _, strides = keras_model.encoder(backbone, (name,))
+    assert strides == {name: 4, "last": 32}
+    models.build(backbone, 3, low_level_features=(name,), projection="random")
 
 
 def test_the_features_of_a_padded_image_are_those_of_its_repeated_edge():
@@ -167,8 +135,3 @@ def test_multiply_adds_of_an_encoder_are_counted_inside_it():
     assert table["backbone"] == (inside, backbone.count_params())
     # 300 M with the classifier, tensorflow/models, mobilenet_v2.py; 7 * 7 positions here, 1 there
     assert round(inside / 1e6) == 300 - 1
-
-
-def test_layers_made_of_layers_cannot_be_counted():
-    with pytest.raises(ValueError, match="patch_and_embed_0 is a Overlapping"):
-        flops.count(models.build(mit(), num_classes=3), (96, 96))

@@ -32,25 +32,6 @@ def test_a_recipe_may_name_a_function_that_gives_the_network(fitted, monkeypatch
         dataclasses.replace(recipe, backbone_rate=0.1)
 
 
-@pytest.mark.parametrize(("peer", "stride"), [("keras_hub", 16), ("keras_cv", 32)])
-def test_the_decoder_of_a_peer_trains_by_the_same_recipe(peer, stride):
-    pytest.importorskip(peer)
-    changes = {"network": f"research.peers.decoders:{peer}", "decoder": "bilinear"}
-    changes |= {"backbone": "efficientnet_lite0", "low_level_features": ("b2u2c3",)}
-    recipe = dataclasses.replace(TINY, output_stride=stride, **changes)
-    predicting = training.build_network(recipe)
-    model = training.training_copy(predicting, recipe)
-    image = tf.random.uniform((4, 32, 32, 3), maxval=255)
-    model.fit(image, tf.zeros((4, 32, 32), tf.int32), batch_size=4, verbose=0)
-    predicting.set_weights(model.get_weights())
-    probabilities = predicting(image[:1, :30, :21])
-    assert probabilities.shape == (1, 30, 21, 7)
-    np.testing.assert_allclose(tf.reduce_sum(probabilities, -1), 1, rtol=1e-5)
-    if peer == "keras_cv":
-        with pytest.raises(ValueError, match="output_stride=8; keras-cv's"):
-            training.build_network(dataclasses.replace(recipe, output_stride=8))
-
-
 def test_strides_and_widths_of_a_recipe_reach_its_network_and_its_training():
     maps = data.Shapes(8, (32, 32)).label_maps()
     w = projection.fit(maps, num_classes=7, ratio=4, channels=8)
