@@ -24,6 +24,16 @@ NETWORKS = {
 SMALL = {"backbone": "efficientnet_lite0", "num_classes": 3, "low_level_features": ("b2u2c3",)}
 
 
+@pytest.fixture(autouse=True)
+def nothing_drawn(monkeypatch):
+    """Initial values are constants, which takes half of the time; all come from a file here."""
+
+    def constant(self, shape, dtype=None):
+        return keras.ops.full(shape, 0.01, dtype or "float32")
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", constant)
+
+
 def checkpoint(tmp_path, network, change=None, **kwargs):
     """(prefix, {name: array}) of a written DeepLab checkpoint; `change` edits its names."""
     shapes = written.variables(network, **kwargs)
