@@ -150,7 +150,7 @@ def test_keras_s_own_layers_call_it_and_keep_their_names_and_files(tmp_path, mon
     expected = model(batch)
     from keras_dup._jax import depthwise
 
-    convolve = depthwise._convolve
-    monkeypatch.setattr(depthwise, "_convolve", lambda *args: calls.append(1) or convolve(*args))
+    convolve = depthwise._compiled
+    monkeypatch.setattr(depthwise, "_compiled", lambda *args: calls.append(1) or convolve(*args))
     np.testing.assert_array_equal(loaded(batch), expected)
     assert len(calls) == 2

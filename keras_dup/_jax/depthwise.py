@@ -60,7 +60,7 @@ def depthwise_conv(
     reach = [rate * (size - 1) for rate, size in zip(rates, kernel.shape[:2], strict=True)]
     sides = [side + 1 for side in reach]
     pads = lax.padtype_to_pads(inputs.shape[1:3], sides, strides, padding.upper())
-    return _convolve(inputs, kernel[..., 0], strides, rates, tuple(pads))
+    return _compiled(inputs, kernel[..., 0], strides, rates, tuple(pads))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -92,6 +92,8 @@ def _backward(strides, rates, pads, kept, dy):
 
 
 _convolve.defvjp(_forward, _backward)
+# one program where layers are called eagerly; part of the caller's where that is traced
+_compiled = jax.jit(_convolve, static_argnums=(2, 3, 4), inline=True)
 
 
 def _sums(*products):
