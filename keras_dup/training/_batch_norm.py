@@ -1,4 +1,4 @@
-"""Batch norms to train with: in TensorFlow's one kernel, and over groups of images."""
+"""Batch norms to train with: in fewer passes over the features, and over groups of images."""
 
 import keras
 from keras import ops
@@ -9,11 +9,15 @@ from keras_dup.training._recipe import Recipe
 
 @keras.saving.register_keras_serializable(package="keras_dup")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch norm that TensorFlow trains in one kernel, forward and backward, not op by op.
+    """Batch norm that reads its input fewer times in training.
 
-    For the TensorFlow backend without XLA and without synchronized statistics, channels last, with
-    scale and offset. It has the weights of `keras.layers.BatchNormalization`, and its results up
-    to rounding; in inference it is the same.
+    On TensorFlow it is one kernel, forward and backward, not op by op. On JAX mean and variance
+    come from one pass: the variance from squares of the distance to the moving mean, which is near
+    the mean, so that little cancels out.
+
+    For channels last, with scale and offset, without synchronized statistics; on TensorFlow without
+    XLA. It has the weights of `keras.layers.BatchNormalization`, and its results up to rounding; in
+    inference it is the same.
 
     Input and output: (B, H, W, C).
     """
@@ -21,16 +25,30 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not training or not self.trainable:
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            ops.cast(inputs, "float32"), self.gamma, self.beta, epsilon=self.epsilon
-        )
-        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-        variance *= (count - 1) / count  # the kernel's is over count - 1, Keras's over count
+        in_tensorflow = keras.backend.backend() == "tensorflow"
+        normalized = self._in_one_kernel if in_tensorflow else self._after_one_pass
+        y, mean, variance = normalized(ops.cast(inputs, "float32"))
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + value * (1 - self.momentum))
         return ops.cast(y, self.compute_dtype)
+
+    def _in_one_kernel(self, x):
+        import tensorflow as tf
+
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            x, self.gamma, self.beta, epsilon=self.epsilon
+        )
+        count = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32)
+        return y, mean, variance * (count - 1) / count  # the kernel's is over count - 1
+
+    def _after_one_pass(self, x):
+        near = ops.convert_to_tensor(self.moving_mean)
+        distance = x - near
+        mean, square = (ops.mean(d, axis=(0, 1, 2)) for d in (distance, ops.square(distance)))
+        variance = ops.maximum(square - ops.square(mean), 0)
+        mean = mean + near
+        weights = {"offset": self.beta, "scale": self.gamma, "epsilon": self.epsilon}
+        return ops.batch_normalization(x, mean, variance, -1, **weights), mean, variance
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -86,7 +104,8 @@ def batch_norm(config: dict, recipe: Recipe, replicas: int) -> keras.layers.Laye
 
 
 def _fuses(config, recipe):
-    """Does TensorFlow's one kernel do what this batch norm does?"""
-    here = keras.backend.backend() == "tensorflow" and not recipe.jit_compile
+    """Is there a `FusedBatchNormalization` for this batch norm?"""
+    backend = keras.backend.backend()
+    here = backend == "jax" or (backend == "tensorflow" and not recipe.jit_compile)
     plain = config["scale"] and config["center"] and config["axis"] in (-1, 3, [3])
     return here and plain and not (config["synchronized"] or config["renorm"])
