@@ -1,5 +1,6 @@
 """Models as folders and on hubs: saved, sent, fetched, loaded; and their cards."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -9,11 +10,14 @@ import hub as references
 import keras
 import numpy as np
 import pytest
+from tiny_run import TINY
 
 from keras_dup import _cli, _hub, data, inference, models, projection
+from keras_dup._cli import train
 from keras_dup._cli.results import described
 from keras_dup._labelled import labelled
 from keras_dup.layers import AdaptiveTemperatureSoftmax, Crop, DUpsampling
+from keras_dup.training._network import architecture_of_weights
 
 NAMES = ["sky", "chaussée", "traffic light"]
 COLOURS = [(1, 2, 3), (40, 50, 60), (255, 0, 7)]
@@ -177,6 +181,9 @@ def test_the_commands_take_a_model_of_a_hub(hub, model, image, tmp_path):
     assert _cli.main(["predict", *arguments]) in (None, 0)
     found = data.read_label_map(tmp_path / "out" / "a.png", 3)
     np.testing.assert_array_equal(found, np.argmax(model(image[None])[0], -1))
+    assert train._there("hf://org/street")  # of --weights; it is fetched, and read as any file
+    with pytest.raises(ValueError, match="the backbone of that model is none of the package"):
+        architecture_of_weights(dataclasses.replace(TINY, weights="hf://org/street"), {})
     before = described("hf://org/street", {})
     hub.files["org/street"]["model.weights.h5"] += b"\0"
     assert described("hf://org/street", {}) != before

@@ -38,6 +38,7 @@ def label_maps(tmp_path):
     return found
 
 
+@pytest.mark.slow
 def test_keras_cvs_voc_is_read_and_its_gallery_shows_label_maps(label_maps, tmp_path, monkeypatch):
     pytest.importorskip("keras_cv", reason="the extra peers brings keras-cv")
     monkeypatch.chdir(tmp_path)
