@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo notebooks test fuzz lint beam docs
+.PHONY: demo notebooks test fuzz lint beam serving docs
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 # (one inter-op thread: the order in which gradients are added does not hang on timing)
@@ -29,6 +29,10 @@ fuzz: $(VENV)/installed
 beam: $(VENV)-beam/installed
 	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py
 
+# SavedModels in the TensorFlow before ours, which TensorFlow Serving has for a while: its own environment
+serving: $(VENV)/installed $(VENV)-serving/installed
+	$(BIN)/python -m pytest --numprocesses 0 tests/export/test_older_tensorflow.py
+
 # the documentation, to build/site/; a broken link is an error; browser.md needs npm, and says so without it
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m mkdocs build --strict
@@ -47,4 +51,9 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 $(VENV)-beam/installed: setup.cfg
 	$(PYTHON) -m venv $(VENV)-beam
 	$(VENV)-beam/bin/python -m pip install --quiet --editable '.[beam]' pytest
+	touch $@
+
+$(VENV)-serving/installed:
+	$(PYTHON) -m venv $(VENV)-serving
+	$(VENV)-serving/bin/python -m pip install --quiet 'tensorflow==2.20.*' 'tensorflow-serving-api==2.20.*'
 	touch $@

@@ -190,9 +190,14 @@ def finish(
     report = {"path": str(path), **report, "versions": versions}
     write_json(report, file)
     if verbose:
-        print(
+        line = (
             f"{path}: {100 * report['equal_pixels']:.3f} % of {report['pixels']} pixels equal in "
             f"{report['images']} images, largest difference {report['max_difference']:.1e}, "
             f"{report['bytes'] / 1e6:.1f} MB"
         )
+        if "xnnpack" in report:
+            line += ", {delegated} of {operations} operations in XNNPACK".format(
+                **report["xnnpack"]
+            )
+        print(line)
     return report

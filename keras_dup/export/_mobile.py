@@ -1,5 +1,6 @@
 """LiteRT (TFLite) files for phones: built-in operations, in float32, float16 or 8-bit integers."""
 
+import collections
 import io
 import os
 import tempfile
@@ -18,7 +19,7 @@ from keras_dup.export import _agreement, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
 
-__all__ = ["answer", "fit", "interpreter", "litert"]
+__all__ = ["answer", "delegated", "fit", "interpreter", "litert"]
 
 # share of pixels that keep their class, largest difference of a probability
 _BOUNDS = {
@@ -67,7 +68,8 @@ def litert(
             0.999, for "float16" 0.99, for integers 0.9.
         verbose: print the report.
 
-    Returns: the report: what was compared, the share of equal pixels, size, input and output.
+    Returns: the report: what was compared, the share of equal pixels, size, input and output, and
+        how many operations XNNPACK runs on CPUs.
 
     Raises:
         ImportError: the interpreter that checks the file is missing (extra `litert`).
@@ -105,7 +107,29 @@ def litert(
         report["input"]["scale"], report["input"]["zero_point"] = details["input"][0][
             "quantization"
         ]
+    report["xnnpack"] = delegated(runner)
     return _agreement.write(report, content, path, verbose)
+
+
+def delegated(runner: Any) -> dict[str, Any]:
+    """How many operations of a file XNNPACK runs on a CPU, and how many of each kind it does not.
+
+    Args: runner, an interpreter whose tensors are allocated.
+    """
+    operations = runner._get_ops_details()
+    parts = [one for one in operations if one["op_name"] == "DELEGATE"]
+    others = {one["index"]: one for one in operations if one["op_name"] != "DELEGATE"}
+    total, sources = len(others), {tensor: i for i in others for tensor in others[i]["outputs"]}
+    for part in parts:  # what it replaces lies between its outputs and its inputs
+        tensors = list(part["outputs"])
+        while tensors:
+            tensor = tensors.pop()
+            source = others.get(sources.get(tensor))
+            if source and tensor not in part["inputs"]:
+                del others[source["index"]]
+                tensors += list(source["inputs"])
+    kinds = collections.Counter(one["op_name"] for one in others.values())
+    return {"operations": total, "delegated": total - len(others), "others": dict(kinds)}
 
 
 def answer(runner: Any, image: np.ndarray) -> np.ndarray:
