@@ -6,9 +6,9 @@ import os
 import pathlib
 import sys
 
-__all__ = ["choose_backend", "is_installed", "need_tensorflow"]
+__all__ = ["choose_backend", "is_installed", "need_backend", "need_tensorflow"]
 
-BACKENDS = ("tensorflow", "jax")
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def choose_backend() -> str:
@@ -37,6 +37,18 @@ def need_tensorflow(what: str) -> None:
     """Raises ImportError, with the extra, if TensorFlow is not installed; `what` needs it."""
     if not is_installed("tensorflow"):
         raise ImportError(f"{what} needs TensorFlow: pip install 'keras-dup[tensorflow]'")
+
+
+def need_backend(what: str, *backends: str) -> None:
+    """Raises ValueError, with what to do, if Keras runs on none of `backends`; `what` does."""
+    import keras
+
+    now = keras.backend.backend()
+    if now not in backends:
+        raise ValueError(
+            f"{what} runs on {' and '.join(backends)}, not on {now}: start again with "
+            f"KERAS_BACKEND={backends[0]}, which loads the models of every backend"
+        )
 
 
 def is_installed(package: str) -> bool:

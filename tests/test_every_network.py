@@ -11,9 +11,9 @@ size, is exported and converted, which takes more than an hour on 2 cores.
 import keras
 import numpy as np
 import pytest
+from small_backbones import few_units
 
 from keras_dup import _backbones, _network, models
-from keras_dup._backbones import efficientnet_lite, mobilenet, resnet, xception
 
 FULL_SIZES = ((513, 513), (512, 512), (321, 481))
 SIZES = ((129, 129), (128, 128), (65, 97))
@@ -37,29 +37,11 @@ def no_graphs_left():
     keras.utils.clear_session(free_memory=True)
 
 
-@pytest.fixture
-def fewer_units(monkeypatch):
-    """Two units a block in ResNets, one in the others: every block and every stride stay."""
-    for module, table, units, column in (
-        (resnet, "RESNET50", 2, 1),
-        (resnet, "RESNET101", 2, 1),
-        (xception, "XCEPTION65", 1, 1),
-        (xception, "XCEPTION71", 1, 1),
-        (mobilenet, "MOBILENET_V2", 1, 4),
-        (efficientnet_lite, "LITE0", 1, 4),
-    ):
-        rows = [
-            (*row[:column], min(row[column], units), *row[column + 1 :])
-            for row in getattr(module, table)
-        ]
-        monkeypatch.setattr(module, table, tuple(rows))
-
-
 @pytest.mark.parametrize("decoder", _network.DECODERS)
 @pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
 @pytest.mark.parametrize("backbone", _backbones.__all__)
 def test_every_network_builds_trains_and_exports(
-    backbone, output_stride, decoder, request, tmp_path
+    backbone, output_stride, decoder, request, tmp_path, monkeypatch
 ):
     full_size = request.config.getoption("full_size")
     if not full_size:
@@ -69,7 +51,7 @@ def test_every_network_builds_trains_and_exports(
             pytest.skip("one stride of these, to save time; see --full-size")
         if (backbone, output_stride, decoder) == ("xception65", 16, "dupsampling"):
             pytest.skip("the paper's network, which is whole, stands for it")
-        request.getfixturevalue("fewer_units")
+        few_units(monkeypatch)
     family = backbone.rstrip("0123456789").split("_")[0]
     model = models.build(
         backbone,

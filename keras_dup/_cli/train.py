@@ -144,7 +144,9 @@ def _kept(arguments):
 
 def _run(arguments):
     from keras_dup import training
+    from keras_dup._backend import need_backend
 
+    need_backend("train", "tensorflow", "jax")
     options.set_limits(arguments)
     recipe = _recipe_of(arguments)
     files = [recipe.file_or_name(text) for text in (recipe.weights, recipe.projection)]

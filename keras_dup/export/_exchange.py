@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dup._backend import need_backend
 from keras_dup._labelled import LabelledModel
 from keras_dup.export import _agreement
 from keras_dup.export._folding import fold
@@ -50,8 +51,9 @@ def onnx(
     Raises:
         ImportError: tf2onnx or onnxruntime is missing (extra `onnx`).
         RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
-        ValueError: unknown `output`.
+        ValueError: unknown `output`; another backend than TensorFlow.
     """
+    need_backend("onnx", "tensorflow")
     check_installed()
     import onnxruntime
     import tf2onnx

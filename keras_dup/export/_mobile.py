@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dup._backend import need_backend
 from keras_dup._labelled import label_files
 from keras_dup._native_lines import hidden
 from keras_dup.export import _agreement, _signatures
@@ -74,8 +75,10 @@ def litert(
     Raises:
         ImportError: the interpreter that checks the file is missing (extra `litert`).
         RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
-        ValueError: unknown `quantize` or `output`; "int8" without an `input_size`.
+        ValueError: unknown `quantize` or `output`; "int8" without an `input_size`; another backend
+            than TensorFlow.
     """
+    need_backend("litert", "tensorflow")
     if quantize not in _BOUNDS:
         known = tuple(_BOUNDS)
         raise ValueError(f"litert: quantize={quantize!r}; it must be one of {known}")

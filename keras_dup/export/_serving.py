@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_dup._backend import need_backend
 from keras_dup._labelled import label_files, labelled
 from keras_dup.export import _agreement, _encoded, _signatures
 from keras_dup.export._folding import fold
@@ -81,9 +82,10 @@ def saved_model(
     Raises:
         FileExistsError: the version exists.
         ValueError: the model has more than 256 classes, or not as many as there are names; unknown
-            `dtype`.
+            `dtype`; another backend than TensorFlow.
         RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
     """
+    need_backend("saved_model", "tensorflow")
     _check(model, class_names, dtype)
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_dup import evaluation, flops, pictures
+from keras_dup._backend import need_backend
 from keras_dup._labelled import labelled
 from keras_dup._lists import write_lines
 from keras_dup._whole import write_json, write_picture, writing
@@ -55,12 +56,13 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
     Raises:
         ValueError: files that cannot be used, all of them named; a class that occurs in no mask;
             another run is at work in the folder, or it holds a run of another recipe, of other
-            files, or on another Keras backend.
+            files, or on another Keras backend; the backend is PyTorch.
         OSError: the disk is full, read-only or gone: one line that says what to do.
         FloatingPointError: the loss is NaN.
         Interrupted: after Ctrl-C or SIGTERM.
         RuntimeError: of several processes another one ended; start again.
     """
+    need_backend("train", "tensorflow", "jax")
     strategy = _distribution.strategy(recipe.devices)  # first: it must find TensorFlow untouched
     keep_compiled()
     output, is_chief = pathlib.Path(output), _distribution.is_chief()

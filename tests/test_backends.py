@@ -1,0 +1,138 @@
+"""PyTorch beside TensorFlow and JAX: the same values, files for each other, and what it is not for.
+
+The other backends run in processes of their own: `references/on_backend.py`.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from on_backend import answers
+from small_backbones import few_units
+
+from keras_dup import _backbones, export, models, projection, training
+
+ROOT = pathlib.Path(__file__).parents[1]
+NETWORKS = {  # every backbone; every decoder, fusion and kind of upsampling
+    "resnet50": {"output_stride": 8, "decoder": "bilinear", "low_level_features": ("b1u2c3",)},
+    "resnet101": {"output_stride": 32, "low_level_features": ("b3u2c3",)},
+    "xception65": {"low_level_features": ("efb2u1c2", "mfb1u1c3"), "interpolated_scores": True}
+    | {"projection": "voc2012_r16_c32"},
+    "xception71": {"low_level_features": ("efb2u1c2",), "fusion_stride": 4, "coarse_scores": True}
+    | {"context_channels": 8},
+    "mobilenet_v2": {"output_stride": 8, "low_level_features": ("b2u1c3", "b5u1c3")}
+    | {"downsample": "convolution"},
+    "efficientnet_lite0": {"low_level_features": (), "projection": "autoencoder"},
+    "efficientnet_lite1": {"low_level_features": ("b2u1c3",), "output_stride": 32, "ratio": 8},
+    "efficientnet_lite2": {"decoder": "bilinear", "low_level_features": ("b2u1c3",)}
+    | {"fusion_stride": 4, "coarse_scores": True},
+}
+on_torch = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="compared in the tests on PyTorch"
+)
+
+
+def randomized(model):
+    """Random values with which features neither grow nor vanish; the same on every backend."""
+    rng = np.random.default_rng(0)
+    for v in model.weights:
+        if v.path.startswith("dupsampling/"):
+            continue
+        if v.name.endswith("kernel"):
+            depthwise = v.shape[-1] == 1
+            v.assign(rng.normal(0, np.prod(v.shape[: 2 if depthwise else 3]) ** -0.5, v.shape))
+        elif v.name in ("moving_variance", "gamma"):
+            v.assign(rng.uniform(0.5, 1.5, v.shape))
+        elif v.name != "log_temperature":
+            v.assign(rng.normal(0, 0.3, v.shape))
+    return model
+
+
+def autoencoder():
+    """16 x 16 windows of 21 classes, 8 channels, 12 hidden units, of random weights."""
+    rng, size = np.random.default_rng(0), 16 * 16 * 21
+    shapes = [(12, size), (size,), (8, 12), (12,), (size, 12), (12,), (12, 8), (8,)]
+    arrays = [rng.normal(0, 0.1, shape).astype("float32") for shape in shapes]
+    return projection.LabelAutoencoder(*arrays, num_classes=21, ratio=16)
+
+
+def small():
+    """A network of a small encoder, with names and colours."""
+    x = image = keras.Input((None, None, 3))
+    for name in ("low", "last"):
+        x = keras.layers.Conv2D(8, 4, 4, padding="same", name=f"{name}_conv")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.ReLU(name=name)(x)
+    encoder = keras.Model(image, x, name="small")
+    names = {"class_names": [f"class {k}" for k in range(21)]}
+    network = {"low_level_features": ("low",), "projection": "voc2012_r16_c32", **names}
+    return randomized(models.build(encoder, **network))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What PyTorch saved and answers, and then TensorFlow and JAX one after the other."""
+    path = tmp_path_factory.mktemp("backends")
+    image = np.random.default_rng(0).integers(0, 256, (49, 70, 3), dtype=np.uint8)
+    np.save(path / "image.npy", image)
+    with pytest.MonkeyPatch.context() as patch:
+        few_units(patch)
+        for name, options in NETWORKS.items():
+            given = {"projection": "random", **options}
+            if given["projection"] == "autoencoder":
+                given["projection"] = autoencoder()
+            randomized(models.build(name, **given)).save(path / f"{name}.keras")
+    models.save(small(), path / "saved_on_torch")
+    np.savez(path / "torch.npz", **answers(path))
+    for backend in ("tensorflow", "jax"):
+        environment = {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests/references")))
+        command = [sys.executable, "-W", "ignore", ROOT / "tests/references/on_backend.py", path]
+        subprocess.run(command, env=os.environ | environment, check=True, timeout=300)
+        for network in path.glob("*.keras"):  # on JAX each operation of each size is compiled
+            network.unlink()
+    return path
+
+
+@on_torch
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_has_the_probabilities_on_pytorch_that_it_has_on_tensorflow(name, folder):
+    found, expected = (np.load(folder / f"{b}.npz")[name] for b in ("torch", "tensorflow"))
+    assert expected.shape == (49, 70, 21) and len(np.unique(expected.argmax(-1))) > 2
+    # float32, some hundred roundings one after another
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@on_torch
+def test_a_model_saved_on_a_backend_has_the_same_label_map_on_the_others(folder):
+    label_maps = [
+        np.load(folder / f"{backend}.npz")[f"saved_on_{saved}"]
+        for backend, saved in (("torch", "torch"), ("tensorflow", "torch"))
+        + (("jax", "torch"), ("jax", "tensorflow"))
+    ]
+    ours = answers(folder)
+    label_maps += [ours["saved_on_tensorflow"], ours["saved_on_jax"]]
+    assert len(np.unique(label_maps[0])) > 2
+    for label_map in label_maps[1:]:
+        np.testing.assert_array_equal(label_map, label_maps[0])
+    for saved in ("tensorflow", "jax"):
+        assert models.class_names(folder / f"saved_on_{saved}")[20] == "class 20"
+
+
+def test_all_backbones_are_compared():
+    assert set(NETWORKS) == set(_backbones.__all__)
+
+
+@on_torch
+def test_what_pytorch_is_not_for_says_so_before_any_work(tmp_path):
+    for write in (export.saved_model, export.litert, export.onnx):
+        message = rf"{write.__name__} runs on tensorflow, not on torch: .*KERAS_BACKEND=tensorflow"
+        with pytest.raises(ValueError, match=message):
+            write(None, tmp_path / "file")
+    with pytest.raises(ValueError, match="train runs on tensorflow and jax, not on torch"):
+        training.train(None, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
