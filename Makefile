@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo notebooks test fuzz lint beam serving docs
+.PHONY: demo notebooks test torch fuzz lint beam serving docs
 
 # fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
 # (one inter-op thread: the order in which gradients are added does not hang on timing)
@@ -19,6 +19,14 @@ test: $(VENV)/installed
 	    -m "not slow" tests/test_packed_loss.py tests/test_region_loss.py tests/test_losses.py tests/test_layers.py \
 	    tests/test_models.py tests/test_decoders.py tests/test_inference.py tests/projection/test_compression.py \
 	    tests/export/test_folding.py
+
+# on PyTorch, which `dev` leaves out: from the package index it brings gigabytes for GPUs
+torch: $(VENV)/installed-torch
+	KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+	    -m "not slow" tests/test_torch.py tests/test_decoders.py tests/test_models.py tests/test_inference.py \
+	    tests/test_packed_loss.py tests/test_region_loss.py tests/test_losses.py tests/test_layers.py \
+	    tests/projection/test_compression.py tests/projection/test_autoencoder.py tests/export/test_folding.py \
+	    tests/training/test_compile.py
 
 # mutated files and tables at random, new ones each time; what is found becomes a case of a test
 FUZZ_INPUTS ?= 100000
@@ -46,6 +54,10 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-torch: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[torch]'
 	touch $@
 
 $(VENV)-beam/installed: setup.cfg

@@ -46,12 +46,13 @@ def _outputs(folder, formats):
 
 
 def _run(arguments):
-    from keras_dup import data
     from keras_dup._backend import need_backend
+
+    need_backend("export", "tensorflow")
+    from keras_dup import data
     from keras_dup.data import _listing
     from keras_dup.export import _measure
 
-    need_backend("export", "tensorflow")
     options.set_limits(arguments)
     formats = _formats(arguments.formats, _measure)
     model, names = options.model(arguments)

@@ -87,9 +87,14 @@ def main(output):
     (output / "facts.json").write_text(json.dumps(facts))
 
 
-if __name__ == "__main__":
-    os.environ["JAX_PLATFORMS"] = "cpu"
+def hide():
+    """Hides the packages from what is imported after this."""
     sys.meta_path = [
         Finder if finder is importlib.machinery.PathFinder else finder for finder in sys.meta_path
     ]
+
+
+if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    hide()
     main(pathlib.Path(sys.argv[1]))

@@ -75,7 +75,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What PyTorch saved and answers, and then TensorFlow and JAX one after the other."""
+    """What PyTorch saved, and what each backend answers; PyTorch without TensorFlow."""
     path = tmp_path_factory.mktemp("backends")
     image = np.random.default_rng(0).integers(0, 256, (49, 70, 3), dtype=np.uint8)
     np.save(path / "image.npy", image)
@@ -87,14 +87,14 @@ def folder(tmp_path_factory):
                 given["projection"] = autoencoder()
             randomized(models.build(name, **given)).save(path / f"{name}.keras")
     models.save(small(), path / "saved_on_torch")
-    np.savez(path / "torch.npz", **answers(path))
-    for backend in ("tensorflow", "jax"):
+    for backend in ("tensorflow", "torch", "jax"):
         environment = {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT, ROOT / "tests/references")))
         command = [sys.executable, "-W", "ignore", ROOT / "tests/references/on_backend.py", path]
-        subprocess.run(command, env=os.environ | environment, check=True, timeout=300)
-        for network in path.glob("*.keras"):  # on JAX each operation of each size is compiled
-            network.unlink()
+        subprocess.run(command, env=os.environ | environment, check=True)
+        if backend == "torch":  # JAX would compile each operation of each size
+            for network in path.glob("*.keras"):
+                network.unlink()
     return path
 
 
@@ -111,11 +111,15 @@ def test_a_network_has_the_probabilities_on_pytorch_that_it_has_on_tensorflow(na
 def test_a_model_saved_on_a_backend_has_the_same_label_map_on_the_others(folder):
     label_maps = [
         np.load(folder / f"{backend}.npz")[f"saved_on_{saved}"]
-        for backend, saved in (("torch", "torch"), ("tensorflow", "torch"))
-        + (("jax", "torch"), ("jax", "tensorflow"))
+        for saved, backend in (
+            ("torch", "torch"),
+            ("torch", "tensorflow"),
+            ("torch", "jax"),
+            ("tensorflow", "jax"),
+            ("tensorflow", "torch"),
+        )
     ]
-    ours = answers(folder)
-    label_maps += [ours["saved_on_tensorflow"], ours["saved_on_jax"]]
+    label_maps.append(answers(folder)["saved_on_jax"])
     assert len(np.unique(label_maps[0])) > 2
     for label_map in label_maps[1:]:
         np.testing.assert_array_equal(label_map, label_maps[0])
