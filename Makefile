@@ -35,7 +35,8 @@ fuzz: $(VENV)/installed
 
 # Apache Beam pins older packages than constraints.txt does: an environment of its own
 beam: $(VENV)-beam/installed
-	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py
+	$(VENV)-beam/bin/python -m pytest tests/projection/test_beam.py tests/test_beam_inference.py \
+	    tests/pages/test_snippets.py -k "not snippets or beam.md"
 
 # SavedModels in the TensorFlow before ours, which TensorFlow Serving has for a while: its own environment
 serving: $(VENV)/installed $(VENV)-serving/installed
@@ -62,7 +63,7 @@ $(VENV)/installed-torch: $(VENV)/installed
 
 $(VENV)-beam/installed: setup.cfg
 	$(PYTHON) -m venv $(VENV)-beam
-	$(VENV)-beam/bin/python -m pip install --quiet --editable '.[beam]' pytest
+	$(VENV)-beam/bin/python -m pip install --quiet --editable '.[beam,tensorflow]' pytest
 	touch $@
 
 $(VENV)-serving/installed:

@@ -119,6 +119,11 @@ class IdCounts:
             unique, counts = np.unique(label_map, return_counts=True)
         self.pixels.update(dict(zip(unique.tolist(), counts.tolist(), strict=True)))
 
+    def merge(self, other: "IdCounts") -> None:
+        """Adds the counts of other label maps."""
+        self.pixels.update(other.pixels)
+        self.label_maps += other.label_maps
+
     def shares(self) -> dict[int, float]:
         """Returns {id: share of all pixels}, the most frequent first."""
         total = sum(self.pixels.values())

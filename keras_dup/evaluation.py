@@ -80,14 +80,15 @@ def evaluate(
             pixels are void.
     """
     predictors = [predict] if against is None else [predict, against]
-    totals = [_Totals(dataset, trimap_widths, boundary, grid) for _ in predictors]
+    keep = against is not None
+    totals = [Totals(dataset, trimap_widths, boundary, grid, keep) for _ in predictors]
     predicted = zip(*(_predicted(one, dataset, threads) for one in predictors), strict=True)
     bar = {"desc": "evaluating", "unit": " images", "total": len(dataset), "disable": not verbose}
     bar["leave"] = None  # not under the bar of a training
     for i, label_maps in enumerate(tqdm(predicted, **bar)):
         truth = dataset.label_map(i)
         for one, found in zip(totals, label_maps, strict=True):
-            _check(found, truth, dataset.num_classes, i)
+            check(found, truth, dataset.num_classes, f"image {i}")
             one.add(truth, found)
     report = totals[0].report()
     if against is not None:
@@ -111,37 +112,45 @@ def _predicted(predict: Callable, dataset: "Dataset", threads: int) -> Iterator[
         yield from pool.map(one, range(len(dataset)))
 
 
-def _check(found, truth, num_classes, i):
+def check(found: np.ndarray, truth: np.ndarray, num_classes: int, name: object) -> None:
+    """Raises ValueError, with `name`, if a prediction does not fit its truth."""
     if found.shape != truth.shape:
-        raise ValueError(f"image {i}: predicted {found.shape}, but its truth is {truth.shape}")
+        raise ValueError(f"{name}: predicted {found.shape}, but its truth is {truth.shape}")
     if found.dtype.kind not in "iu":
-        raise ValueError(f"image {i}: predicted {found.dtype} values; integer ids are expected")
+        raise ValueError(f"{name}: predicted {found.dtype} values; integer ids are expected")
     wrong = found[(found < 0) | (found >= num_classes)]
     if wrong.size:
         raise ValueError(
-            f"image {i}: predicted class id {wrong.max()}, but the data set has {num_classes} "
+            f"{name}: predicted class id {wrong.max()}, but the data set has {num_classes} "
             f"classes (ids 0..{num_classes - 1}); is the model of another data set?"
         )
 
 
-class _Totals:
-    """Counts over all images so far. Arguments as in `evaluate`."""
+class Totals:
+    """Counts over all images so far. Counts of parts merge by addition.
 
-    def __init__(self, dataset, trimap_widths, boundary, grid):
+    Args:
+        dataset, trimap_widths, boundary, grid: as in `evaluate`.
+        keep_areas: keep the counts of each image, for `difference`.
+    """
+
+    def __init__(self, dataset, trimap_widths, boundary, grid, keep_areas=False):
         size = dataset.num_classes
         self.names, self.grid = list(dataset.class_names), grid
         self.counts = np.zeros((size, size), np.int64)
         self.bands = {width: np.zeros_like(self.counts) for width in trimap_widths}
         self.contours = np.zeros((2, size), np.int64) if boundary else None
         self.borders = np.zeros((2, 2), np.int64)  # predicted, truth: on the grid, all
-        self.image_miou, self.image_areas, self.ids = [], [], IdCounts()
+        self.image_miou, self.ids = [], IdCounts()
+        self.image_areas = [] if keep_areas else None
 
     def add(self, truth, found):
         size = len(self.counts)
         counts = confusion(truth, found, size)
         self.counts += counts
         self.image_miou.append(_mean(ious(counts)))
-        self.image_areas.append(areas(counts))
+        if self.image_areas is not None:
+            self.image_areas.append(areas(counts))
         self.ids.add(truth)
         if self.bands:
             distance = distance_to_a_change(truth)
@@ -151,6 +160,17 @@ class _Totals:
             self.contours += boundary_counts(truth, found, size)
         if self.grid:
             self.borders += [block_borders(ids, self.grid) for ids in (found, truth)]
+
+    def merge(self, other):
+        """Adds the counts of other images, which come after these; not for `difference`."""
+        self.counts += other.counts
+        self.borders += other.borders
+        self.image_miou += other.image_miou
+        self.ids.merge(other.ids)
+        for width, band in self.bands.items():
+            band += other.bands[width]
+        if self.contours is not None:
+            self.contours += other.contours
 
     def report(self):
         counts, pixels = self.counts, self.counts.sum()

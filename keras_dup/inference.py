@@ -54,9 +54,9 @@ def predict(
             not positive, or a scale that makes more than 2**28 pixels.
         FileNotFoundError: a file, folder or pattern without a file.
     """
-    network = _network(model)
+    model = network(model)
     images, several = _listed(image)
-    results = summaries(network, images, [class_ids(network)], scales, flip, window)
+    results = summaries(model, images, [class_ids(model)], scales, flip, window)
     found = [label_map for (label_map,) in results]
     return found if several else found[0]
 
@@ -69,8 +69,8 @@ def probabilities(
     window: int | tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Returns (H, W, K) float32, what `predict` takes the largest of, for one image."""
-    image = _read(image) if isinstance(image, (str, os.PathLike)) else _checked(image, "image")
-    return np.concatenate(list(_bands(_network(model), image, scales, flip, window)))
+    image = _read(image) if isinstance(image, (str, os.PathLike)) else checked(image, "image")
+    return np.concatenate(list(_bands(network(model), image, scales, flip, window)))
 
 
 def class_ids(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -124,7 +124,7 @@ def _batches(images, window):
         yield batch
 
 
-def _network(model):
+def network(model: keras.Model | str | os.PathLike) -> keras.Model:
     """The model itself, or the folded one of a file or a name."""
     if not isinstance(model, (str, os.PathLike)):
         return model
@@ -150,13 +150,13 @@ def _listed(image):
         several = [pathlib.Path(image)] != files
         return map(_read, _decodable(files)), several
     if not isinstance(image, (list, tuple)) and np.ndim(image) != 4:
-        return [_checked(image, "image")], False
+        return [checked(image, "image")], False
     listed = []
     for i, one in enumerate(image):
         if isinstance(one, (str, os.PathLike)):
             listed += _decodable(files_of([one]))
         else:
-            listed.append(_checked(one, f"image {i}"))
+            listed.append(checked(one, f"image {i}"))
     return (_read(one) if isinstance(one, pathlib.Path) else one for one in listed), True
 
 
@@ -192,7 +192,7 @@ def _read(file):
     return _images.read_image(file)
 
 
-def _checked(image, name):
+def checked(image: object, name: object) -> np.ndarray:
     """The image as numbers of 0..255; the dtypes are those in `keras_dup.data._formats.ARRAYS`."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:

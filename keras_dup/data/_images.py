@@ -28,14 +28,15 @@ def check_image(path: str | os.PathLike) -> None:
         _rgb(image, path)
 
 
-def decode_image(content: bytes, name: object) -> np.ndarray:
+def decode_image(content: bytes, name: object, turn: bool = False) -> np.ndarray:
     """Returns the image in the bytes of a file as uint8 (H, W, 3), as it is stored.
 
-    Unlike `read_image` it does not follow EXIF: the masks of published data sets were drawn on
-    the stored pixels. Raises ValueError, with `name`, if the bytes cannot be decoded.
+    Unlike `read_image` it does not follow EXIF unless it is to `turn`: the masks of published data
+    sets were drawn on the stored pixels. Raises ValueError, with `name`, if the bytes cannot be
+    decoded.
     """
     with _files.opened(io.BytesIO(content), name) as image:
-        return _rgb(image, name)
+        return _rgb(image, name, turn)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:

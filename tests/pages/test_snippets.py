@@ -81,6 +81,8 @@ def example_files(tmp_path_factory):
 def test_the_python_of_a_page_runs_from_its_first_line_to_its_last(
     page, example_files, tmp_path, monkeypatch
 ):
+    if page.name == "beam.md":
+        pytest.importorskip("apache_beam", reason="the extra beam has an environment of its own")
     shutil.copytree(example_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     found = {}
