@@ -1,6 +1,6 @@
 """The layers of the decoder: DUpsampling, the adaptive-temperature softmax, and how sizes meet.
 
-Written with `keras.ops`: the TensorFlow and the JAX backend run the same code.
+Written with `keras.ops`: every backend of Keras runs the same code.
 """
 
 import math
@@ -129,7 +129,7 @@ class AdaptiveTemperatureSoftmax(keras.layers.Layer):
     computes in float32 under mixed precision. Exclude T from weight decay, which would pull it
     towards 1: `optimizer.exclude_from_weight_decay(var_names=["log_temperature"])`. Where this
     layer ends a model, `SparseCategoricalCrossentropy()` on its probabilities is exact on
-    TensorFlow, since Keras finds the logits; on JAX Keras clips probabilities at
+    TensorFlow, since Keras finds the logits; elsewhere Keras clips probabilities at
     `keras.config.epsilon()`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Decoders whose fusion and windows have strides of their own; runs on TensorFlow and on JAX."""
+"""Decoders whose fusion and windows have strides of their own; runs on every backend."""
 
 import keras
 import numpy as np

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import pytest
 from on_backend import answers
+from PIL import Image
 from small_backbones import few_units
 
-from keras_dup import _backbones, export, models, projection, training
+from keras_dup import _backbones, _cli, export, inference, models, projection, training
 
 ROOT = pathlib.Path(__file__).parents[1]
 NETWORKS = {  # every backbone; every decoder, fusion and kind of upsampling
@@ -140,3 +141,33 @@ def test_what_pytorch_is_not_for_says_so_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="train runs on tensorflow and jax, not on torch"):
         training.train(None, tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@on_torch
+def test_the_commands_predict_or_name_the_backend(folder, tmp_path):
+    image, labelled = np.load(folder / "image.npy"), tmp_path / "labelled"
+    labelled.mkdir()
+    Image.fromarray(image).save(labelled / "a.png")
+    model, output = str(folder / "saved_on_torch"), str(tmp_path / "output")
+    data = ["--images", str(labelled), "--masks", str(labelled), "--num-classes", "7"]
+    for command in (["export", model], ["train", *data]):
+        with pytest.raises(SystemExit, match=f"{command[0]} runs on .*, not on torch"):
+            _cli.main([*command, "-o", output])
+    assert not os.path.exists(output)
+    _cli.main(["predict", model, str(labelled / "a.png"), "-o", output])
+    found = np.asarray(Image.open(tmp_path / "output/a.png"))
+    np.testing.assert_array_equal(found, inference.predict(model, image))
+
+
+@on_torch
+def test_a_folded_network_is_written_in_pytorchs_own_format(folder, tmp_path):
+    import torch
+
+    image = np.load(folder / "image.npy")
+    spec = keras.InputSpec(shape=(1, *image.shape))
+    folded = export.fold(models.load(folder / "saved_on_torch"))
+    path = tmp_path / "model.pt2"
+    folded.export(path, format="torch", input_signature=[spec], verbose=False)
+    program = torch.export.load(path).module()
+    found = program(torch.tensor(image[None].astype("float32")))[0].numpy()
+    np.testing.assert_array_equal(found, np.load(folder / "torch.npz")["saved_on_torch"])
