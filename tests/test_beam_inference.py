@@ -21,7 +21,7 @@ SCORES = {"trimap_widths": (2, 4), "boundary": True, "grid": 4}
 @pytest.fixture(scope="module")
 def dataset():
     """Twenty labelled images; some pixels are void."""
-    return data.Shapes(20, (20, 24))
+    return data.Shapes(20, (32, 40))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_bad_image_is_named_or_skipped_and_counted(dataset, path, tmp_path):
 def test_a_prediction_that_does_not_fit_its_truth_names_the_image(dataset, path, tmp_path):
     examples = [("street/7", (dataset.image(0), np.zeros((3, 3), np.uint8)))]
     with pytest.raises(
-        Exception, match=r"street/7: predicted \(20, 24\), but its truth is \(3, 3\)"
+        Exception, match=r"street/7: predicted \(32, 40\), but its truth is \(3, 3\)"
     ):
         reported(examples, Evaluate(path, dataset.class_names), tmp_path)
     with pytest.raises(ValueError, match="on_error='ignore'; it must be 'raise' or 'skip'"):

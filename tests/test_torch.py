@@ -103,9 +103,9 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_has_the_probabilities_on_pytorch_that_it_has_on_tensorflow(name, folder):
     found, expected = (np.load(folder / f"{b}.npz")[name] for b in ("torch", "tensorflow"))
-    assert expected.shape == (49, 70, 21) and len(np.unique(expected.argmax(-1))) > 2
-    # float32, some hundred roundings one after another
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert expected.shape == (49, 70, 21) and np.ptp(expected, axis=(0, 1)).max() > 0.01
+    # float32, some hundred roundings one after another, of probabilities of about 1 / 21
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @on_torch
