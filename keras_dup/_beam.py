@@ -69,7 +69,7 @@ class Predict(beam.PTransform):
         model: what `keras_dup.models.load` takes: a path that each worker can read, a handle of a
             hub, a name of the package.
         on_error: "raise" stops the pipeline at an image that cannot be read; "skip" leaves it out
-            and counts it in the metric `keras_dup/skipped_images`.
+            and counts it in the metric `skipped_images`.
         options: scales, flip and window of `keras_dup.inference.predict`.
     """
 
