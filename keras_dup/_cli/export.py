@@ -28,12 +28,18 @@ def add(commands):
     export.set_defaults(check=lambda given: presets.check_model(given.model), run=_run)
     export.add_argument("model", help=options.MODEL)
     export.add_argument("-o", "--output", required=True, help="folder for the files")
-    export.add_argument("--formats", nargs="+", help="default: all", metavar="FORMAT")
+    formats = (
+        "of saved_model, saved_model_bfloat16, litert, litert_float16, litert_dynamic, "
+        "litert_int8, onnx; by default all whose extras are installed"
+    )
+    export.add_argument("--formats", nargs="+", help=formats, metavar="FORMAT")
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "default": (513, 513)}
-    export.add_argument("--input-size", **size, help="of LiteRT files; default 513 513")
+    export.add_argument(
+        "--input-size", **size, help="of the images for LiteRT files; default 513 513"
+    )
     options.add_labelled(export)  # to measure on
     options.add_limits(export)
-    export.add_argument("--calibration", nargs="+", help="images or folders of images, for int8")
+    export.add_argument("--calibration", nargs="+", help="for int8: 100 images, or their folder")
     export.add_argument("--class-names", help="text file with one name per line")
 
 

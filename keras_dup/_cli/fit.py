@@ -29,7 +29,7 @@ def add(commands):
     fit.set_defaults(check=_check, run=_run)
     fit.add_argument("masks", help="folder of masks: class ids, or with --colours colours")
     fit.add_argument("-o", "--output", required=True, help="the projection, an .npz")
-    fit.add_argument("--num-classes", type=int, help="needed where no table names the classes")
+    fit.add_argument("--num-classes", type=int, help="unless a table names the classes")
     fit.add_argument("--ratio", type=int, default=16, help="output stride of the model: 8, 16, 32")
     fit.add_argument(
         "--channels",

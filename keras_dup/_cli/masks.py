@@ -33,8 +33,8 @@ def add(command: argparse.ArgumentParser) -> None:
     masks.add_argument(
         "--mask-suffix",
         metavar="TEXT",
-        help="what the names of masks have behind those of their images, such as _mask; found by "
-        "itself where only one is there",
+        help="what the name of a mask has after the name of its image, such as _mask; found by "
+        "default, if there is only one",
     )
     masks.add_argument("--recursive", action="store_true", help="also images in subfolders")
 

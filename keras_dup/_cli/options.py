@@ -38,13 +38,14 @@ def examples(*lines):
 
 def add_inference(command):
     """Adds how a model predicts."""
-    command.add_argument("--scales", type=float, nargs="+", default=[1.0], metavar="SCALE")
-    command.add_argument("--flip", action="store_true", help="also mirrored, averaged")
+    scales = {"type": float, "nargs": "+", "default": [1.0], "metavar": "SCALE"}
+    command.add_argument("--scales", **scales, help="average over scaled images; default 1")
+    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     command.add_argument(
         "--window",
         type=int,
         default=1025,
-        help="side in pixels; larger images run in overlapping windows, 0: as a whole (1025)",
+        help="larger images run in overlapping windows of this side; 0: as a whole; default 1025",
     )
     command.add_argument("--class-names", help="text file with one name per line")
     add_limits(command)
@@ -53,7 +54,7 @@ def add_inference(command):
 def add_limits(command):
     """Adds the largest image that is read."""
     command.add_argument(
-        "--max-pixels", type=int, metavar="N", help="of an image or a mask; 178956970 by default"
+        "--max-pixels", type=int, metavar="N", help="pixels of the largest image; default 178956970"
     )
 
 

@@ -86,9 +86,9 @@ def add(commands):
     train.add_argument("--images", "--train-images", dest="images", metavar="FOLDER", help=images)
     where = "folder of their masks"
     train.add_argument("--masks", "--train-masks", dest="masks", metavar="FOLDER", help=where)
-    train.add_argument("--num-classes", type=int, help="needed where no table names the classes")
+    train.add_argument("--num-classes", type=int, help="unless a table names the classes")
     masks.add(train)
-    names = "text file with the names to train on; by default the rest"
+    names = "text file with the names to train on; by default all others"
     train.add_argument("--names", "--train-names", dest="names", metavar="FILE", help=names)
     train.add_argument("--val-images", help="folder of images to validate on")
     train.add_argument("--val-masks", help="folder of their masks")

@@ -9,7 +9,7 @@ from PIL import Image
 from thresholds import thresholding
 
 from keras_dup import _cli, models
-from keras_dup.export import _exchange, _mobile, _serving
+from keras_dup.export import _exchange, _measure, _mobile, _serving
 
 
 class ConverterError(Exception):
@@ -28,6 +28,13 @@ def without(monkeypatch, module):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == module else find_spec(name)
     )
+
+
+def test_the_help_lists_the_formats(capsys):
+    with pytest.raises(SystemExit):
+        _cli.main(["export", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").split()
+    assert set(_measure.FORMATS) <= set(words)
 
 
 @pytest.mark.parametrize(
