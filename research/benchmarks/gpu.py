@@ -1,294 +1,258 @@
-"""On a GPU, through JAX: networks, their training steps and the head alone, beside torchvision's.
+"""On a GPU, through JAX: networks, their parts, training steps and the head, beside their peers.
 
-    KERAS_BACKEND=jax python -m research.benchmarks.gpu [--size 513 513] [--batch 16] [--runs 20]
-        [--backbones resnet50] [--networks "ours, stride 16" ...]
-        [--parts inference training head torchvision] [--output FILE.json]
+    KERAS_BACKEND=jax python -m research.benchmarks.gpu --output FILE.json [--seconds 480]
+        [--size 513 513] [--batch 16] [--runs 20] [--only TEXT ...]
 
-Not run on a GPU yet: only on a CPU at a small size (--size 65 65 --batch 1 --runs 2).
+Ends within the seconds, whatever does not compile: the peer first, in a process of its own; then
+all programs compile in threads, what matters most first; then what is ready is measured, rows in
+turn, medians. What did not fit is named. FILE.json gets the rows, and which of the bounds
+of `gpu_report.must_hold` hold; FILE.png shows them where Matplotlib is installed.
 
-inference: image batch -> label map (B, H, W), 21 classes, `export.fold(dtype="bfloat16")`.
-training: a step of a recipe in mixed_bfloat16: forward, backward, SGD with momentum.
-head: features (B, H/16, W/16, 64) in bfloat16 -> label map, in float32, as `fold` leaves it, or in
-mixed_bfloat16. "rate" is its multiply-adds per second, as a share of those of a product of two
-bfloat16 matrices; "bandwidth" its bytes per second (features, W, mean and ids, each once), as a
-share of those of adding 1 to a large array.
-torchvision: its deeplabv3_resnet50, stride 8, in a process of its own: torch.compile,
-channels_last, bfloat16 by autocast. Left out where torch or torchvision is missing.
+inference: image batch -> label map, 21 classes, `export.fold(dtype="bfloat16")`. cut: ResNet-50 at
+stride 16 up to the end of a part. training: a step of a recipe in mixed_bfloat16. head: features ->
+label map. "rate" is multiply-adds per second as a share of those of a product of two bfloat16
+matrices, "bandwidth" bytes per second as a share of those of adding 1 to a large array.
+torchvision: deeplabv3_resnet50, stride 8, compiled, channels last, bfloat16. input: JPEGs ->
+training batches. Peers are left out where they are not installed. Memory is JAX's plan of a call,
+weights and inputs in it; of torch, the peak of its allocator.
 
-Random weights; compiled, warm, the rows of a part interleaved, medians. Memory is JAX's plan of a
-call, weights and inputs in it; of torch, the peak of its allocator. Below the table stands the
-peak of JAX's whole process, which JAX cannot set back; that of one row needs a run of its own.
+A machine with JAX and PyTorch needs neither TensorFlow nor a network. What it lacks of Keras's
+needs travels as wheels, fetched for its version of Python:
+
+    pip download --no-deps --only-binary :all: --python-version 3.12 -d wheels \
+        keras==3.15.1 namex optree
+    pip install --no-index --no-deps --target site wheels/*.whl; export PYTHONPATH=site
 """
 
 import argparse
-import functools
+import concurrent.futures
 import importlib.util
 import json
-import math
 import os
 import pathlib
-import statistics
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 
-from research.benchmarks.machine import machine, printed_by
-
-NETWORKS = {  # decoder, output stride
-    "ours, stride 32": ("dupsampling", 32),
-    "ours, stride 16": ("dupsampling", 16),
-    "vanilla decoder, stride 16": ("bilinear", 16),
-    "vanilla decoder, stride 8": ("bilinear", 8),
-}
-FEATURES = {"resnet50": ("b1u2c3",)}  # as in networks.py; of other backbones the default
-CLASSES, RATIO, CHANNELS = 21, 16, 64
-PARTS = ("inference", "training", "head", "torchvision")
-CALLS = 10  # of a head in a row: the GPU need not wait for Python
+START = time.time()
+TORCH, COMPILE = 0.4, 0.75  # shares of the seconds at which these end
+RESERVE = 60  # seconds for the input, a second start, the picture
+LEAST_RUNS = 3
 
 
-def builders(build, arguments):
-    """{name: function that gives a function to time, and its MiB} of the networks."""
-    return {
-        f"{backbone}, {name}": functools.partial(build, backbone, *network, arguments)
-        for backbone in arguments.backbones
-        for name, network in NETWORKS.items()
-        if name in arguments.networks
-    }
+def say(*words):
+    print(f"[{time.time() - START:5.0f}]", *words, flush=True)
 
 
-def inference(backbone, decoder, stride, arguments):
-    from keras_dup import export, models
+class Torchvision:
+    """The peer's process: its rows, and when the GPU is free of it."""
 
-    low_level = features(backbone)
-    model = models.build(backbone, CLASSES, stride, low_level, CHANNELS, decoder=decoder)
-    return forward(export.fold(model, dtype="bfloat16"), images(arguments))
+    def __init__(self, arguments, end):
+        self.rows, self.gone = [], threading.Event()
+        missing = [name for name in ("torch", "torchvision") if not importlib.util.find_spec(name)]
+        if missing or not arguments.torch:
+            say(f"torchvision's rows are left out: {' and '.join(missing) or '--no-torch'}")
+            self.gone.set()
+            return
+        words = ["--size", *arguments.size, "--batch", arguments.batch, "--runs", arguments.runs]
+        command = [sys.executable, "-m", "research.benchmarks.gpu_torch", *map(str, words)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        timer = threading.Timer(max(1, end - time.time()), process.kill)
+        timer.start()
+
+        def read():
+            self.rows += map(json.loads, process.stdout)
+            process.wait()
+            timer.cancel()
+            say(f"torchvision: {len(self.rows)} rows")
+            self.gone.set()
+
+        threading.Thread(target=read, daemon=True).start()
 
 
-def forward(model, x):
-    """Runs a model whose weights are arguments of the program, not constants in it."""
+def compile_all(programs, gpu_free, end):
+    """[(program, row, compiled)] of what is ready in time; rows of the others say "failed"."""
+    pool = concurrent.futures.ThreadPoolExecutor(max(2, (os.cpu_count() or 2) // 2))
+    entries = []
+
+    def compile_one(lowered, row):
+        gpu_free.wait()
+        started = time.time()
+        compiled = lowered.compile()
+        row["compile_seconds"] = time.time() - started
+        plan = compiled.memory_analysis()
+        total = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+        row["mib"] = (total - plan.alias_size_in_bytes) / 2**20
+        return compiled
+
+    for program in programs:
+        row = {"part": program.part, "name": program.name, "batch": program.batch, **program.facts}
+        future, started = None, time.time()
+        if started > end:
+            row["failed"] = "left out: no time to trace it"
+        else:
+            try:
+                lowered = program.lower()
+                row["trace_seconds"] = time.time() - started
+                future = pool.submit(compile_one, lowered, row)
+            except Exception as error:
+                row["failed"] = f"{type(error).__name__}: {error}"[:300]
+        entries.append((program, row, future))
+    say(f"{len(entries)} programs traced")
+    for i, (program, row, future) in enumerate(entries):
+        compiled = None
+        if future:
+            try:
+                compiled = future.result(max(0.1, end - time.time()))
+            except concurrent.futures.TimeoutError:
+                row["failed"] = "left out: not compiled in time"
+            except Exception as error:
+                row["failed"] = f"{type(error).__name__}: {error}"[:300]
+        entries[i] = program, row, compiled
+    pool.shutdown(wait=False, cancel_futures=True)
+    say(f"{sum(compiled is not None for *_, compiled in entries)} programs compiled")
+    return entries
+
+
+def measure(entries, runs, end):
+    """Adds "seconds" to the rows, one run of each in turn."""
     import jax
 
-    def call(trainable, non_trainable, x):
-        return model.stateless_call(trainable, non_trainable, x, training=False)[0]
-
-    weights = values(model.trainable_variables), values(model.non_trainable_variables)
-    program = jax.jit(call).lower(*weights, x).compile()
-    return lambda: program(*weights, x), planned(program)
-
-
-def training(backbone, decoder, stride, arguments):
-    import jax
-    import keras
-
-    from keras_dup.training import Recipe, build_network, training_copy
-
-    recipe = Recipe(
-        name="step",
-        num_classes=CLASSES,
-        backbone=backbone,
-        output_stride=stride,
-        low_level_features=features(backbone),
-        decoder=decoder,
-        channels=CHANNELS,
-        crop_size=tuple(arguments.size),
-        batch_size=arguments.batch,
-        dtype_policy="mixed_bfloat16",
-    )
-    keras.config.set_dtype_policy(recipe.dtype_policy)
-    model = training_copy(build_network(recipe), recipe)
-    keras.config.set_dtype_policy("float32")
-    shape = arguments.batch, *arguments.size
-    batch = images(arguments), jax.random.randint(jax.random.key(1), shape, 0, CLASSES)
-    weights = model.trainable_variables, model.non_trainable_variables
-    state = tuple(map(values, (*weights, model.optimizer.variables, model.metrics_variables)))
-    program = jax.jit(model.train_step, donate_argnums=0).lower(state, batch).compile()
-
-    def step():
-        nonlocal state
-        logs, state = program(state, batch)
-        return logs, state
-
-    return step, planned(program)
-
-
-def features(backbone):
-    return FEATURES.get(backbone)  # None: those of the package
-
-
-def images(arguments):
-    import jax
-
-    shape = arguments.batch, *arguments.size, 3
-    return jax.random.uniform(jax.random.key(0), shape, maxval=255.0)
-
-
-def values(variables):
-    return [variable.value for variable in variables]
-
-
-def planned(program):
-    """MiB: arguments, outputs and what is between; an output in an argument's place counts once."""
-    plan = program.memory_analysis()
-    total = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
-    return (total - plan.alias_size_in_bytes) / 2**20
-
-
-def heads(arguments):
-    """Rows of the heads, after the product and the copy that they are compared with."""
-    import jax
-
-    side = 8192 if jax.default_backend() == "gpu" else 512
-    matrix = jax.random.normal(jax.random.key(0), (side, side), "bfloat16")
-    array = jax.random.normal(jax.random.key(0), (4 * side, side), "bfloat16")
-    functions = {
-        "product": lambda: (functools.partial(jax.jit(lambda x: x @ x), matrix), None),
-        "copy": lambda: (functools.partial(jax.jit(lambda x: x + 1), array), None),
-    }
-    counts = {}  # multiply-adds and bytes
-    shape = arguments.batch, *(-(-side // RATIO) for side in arguments.size), CHANNELS
-    cells = math.prod(shape[:3])
-    for classes in arguments.classes:
-        for policy in ("float32", "mixed_bfloat16"):
-            name, scores = f"{classes} classes, {policy}", RATIO**2 * classes
-            functions[name] = functools.partial(head, classes, policy, shape)
-            moved = cells * (2 * CHANNELS + RATIO**2) + 4 * scores * (CHANNELS + 1)
-            counts[name] = cells * CHANNELS * scores, moved  # an id is a byte
-    rows = measured("head", functions, arguments.runs, jax.block_until_ready, CALLS)
-    product, copy = (statistics.median(row["seconds"]) for row in rows[:2])
-    rate, bandwidth = side**3 / product, 2 * array.nbytes / copy
-    rows[0]["multiply_adds_a_second"], rows[1]["bytes_a_second"] = rate, bandwidth
-    for row in rows[2:]:
-        if "seconds" in row:
-            median, (sums, moved) = statistics.median(row["seconds"]), counts[row["name"]]
-            row["rate"], row["bandwidth"] = sums / median / rate, moved / median / bandwidth
-    return rows
-
-
-def head(classes, policy, shape):
-    import jax
-    import keras
-
-    from keras_dup import export, layers
-
-    features = keras.Input(shape[1:], dtype="bfloat16")
-    scores = layers.DUpsampling(classes, RATIO, dtype=policy)(features)
-    model = keras.Model(features, layers.AdaptiveTemperatureSoftmax()(scores))
-    return forward(export.fold(model), jax.random.normal(jax.random.key(0), shape, "bfloat16"))
-
-
-def torchvision(train, arguments):
-    import torch
-    from torchvision.models.segmentation import deeplabv3_resnet50
-
-    cuda = torch.cuda.is_available()
-    device, shape = "cuda" if cuda else "cpu", (arguments.batch, *arguments.size)
-    torch.backends.cudnn.benchmark = True  # chooses convolutions by their time, as XLA does
-    model = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES)
-    model = model.to(device, memory_format=torch.channels_last).train(train)
-    image = torch.rand(shape[0], 3, *shape[1:], device=device)
-    image = image.to(memory_format=torch.channels_last)
-    labels = torch.randint(CLASSES, shape, device=device)
-    sgd = torch.optim.SGD(model.parameters(), 0.007, momentum=0.9, weight_decay=1e-4)
-
-    @torch.compile
-    def compiled(image, labels):
-        with torch.autocast(device, torch.bfloat16):
-            scores = model(image)["out"]  # resized to the image
-            if train:
-                return torch.nn.functional.cross_entropy(scores, labels)
-            return scores.argmax(1).to(torch.uint8)
-
-    def call():
-        with torch.set_grad_enabled(train):
-            result = compiled(image, labels)
-        if train:
-            result.backward()
-            sgd.step()
-            sgd.zero_grad()
-        if cuda:
-            torch.cuda.synchronize()
-
-    call()
-    if not cuda:
-        return call, None
-    torch.cuda.reset_peak_memory_stats()
-    call()
-    return call, torch.cuda.max_memory_allocated() / 2**20
-
-
-def peer(arguments):
-    """The rows of torchvision, of a process of its own; none where it is missing."""
-    missing = [name for name in ("torch", "torchvision") if not importlib.util.find_spec(name)]
-    if missing:
-        print(f"torchvision's rows are left out: {' and '.join(missing)} not installed")
-        return []
-    return json.loads(printed_by("gpu", *sys.argv[1:], "--torch"))
-
-
-def ours(arguments):
-    """The rows of the other parts."""
-    import jax
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")  # keras_dup imports it, but the memory is JAX's
-    rows = []
-    for part, build in (("inference", inference), ("training", training)):
-        if part in arguments.parts:
-            given = builders(build, arguments)
-            rows += measured(part, given, arguments.runs, jax.block_until_ready)
-    return rows + (heads(arguments) if "head" in arguments.parts else [])
-
-
-def measured(part, builders, runs, wait=lambda result: None, calls=1):
-    """A row a builder: "part", "name" and "seconds" and "mib", or "failed"."""
-    rows, functions = [], []
-    for name, build in builders.items():
-        rows.append({"part": part, "name": name})
-        try:
-            function, mib = build()
-            for _ in range(2):
-                wait(function())
-        except Exception as error:  # too little memory: a result too
-            rows[-1]["failed"] = f"{type(error).__name__}: {error}"[:300]
+    ready = []
+    for program, row, compiled in entries:
+        if compiled is None:
             continue
-        rows[-1].update(mib=mib, seconds=[])
-        functions.append((function, rows[-1]["seconds"]))
-    for _ in range(runs):
-        for function, seconds in functions:
+        try:
+            function = program.start(compiled)
+            for _ in range(2):
+                jax.block_until_ready(function())
+        except Exception as error:  # too little memory: a result too
+            row["failed"] = f"{type(error).__name__}: {error}"[:300]
+            continue
+        row["seconds"] = []
+        ready.append((program, row, function))
+    for run in range(runs):
+        for program, row, function in ready:
+            if run >= LEAST_RUNS and time.time() > end:
+                continue
             start = time.perf_counter()
-            wait([function() for _ in range(calls)])
-            seconds.append((time.perf_counter() - start) / calls)
-    return rows
+            jax.block_until_ready([function() for _ in range(program.calls)])
+            row["seconds"].append((time.perf_counter() - start) / program.calls)
+    say("measured")
+
+
+def second_start(programs):
+    """Seconds to trace ResNet-50's training step again and to take it from JAX's cache."""
+    import jax
+
+    jax.clear_caches()
+    started = time.time()
+    program = next(x for x in programs if x.part == "training")
+    program.lower().compile()
+    return time.time() - started
+
+
+def input_speed(arguments, seconds=6.0):
+    """Images per second from JPEGs to training batches: in all, and per second of a core."""
+    from PIL import Image
+
+    from keras_dup import data
+
+    with tempfile.TemporaryDirectory() as folder:
+        drawn, folder = data.Shapes(32, (375, 500)), pathlib.Path(folder)
+        for kind in ("images", "masks"):
+            (folder / kind).mkdir()
+        for i in range(len(drawn)):
+            Image.fromarray(drawn.image(i)).save(folder / "images" / f"{i}.jpg", quality=90)
+            Image.fromarray(drawn.label_map(i)).save(folder / "masks" / f"{i}.png")
+        files = data.Folder(folder / "images", folder / "masks", drawn.num_classes)
+        batches = data.train_batches(files, arguments.batch, tuple(arguments.size))
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(batches.__getitem__, range(2)))
+            wall, cpu, count = time.perf_counter(), time.process_time(), 0
+            while time.perf_counter() - wall < seconds:
+                count += sum(len(batch[0]) for batch in pool.map(batches.__getitem__, range(4)))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {"images_per_second": count / wall, "per_core": count / cpu, "cores": os.cpu_count()}
 
 
 def main():
+    arguments = parse()
+    end = START + arguments.seconds
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX reads it when it first looks
+    last = threading.Timer(end - time.time(), out_of_time)
+    last.daemon = True
+    last.start()
+    torchvision = Torchvision(arguments, START + TORCH * arguments.seconds)
+    import jax
+
+    from research.benchmarks import gpu_programs, gpu_report
+    from research.benchmarks.machine import machine
+
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        programs = [
+            program
+            for program in gpu_programs.programs(tuple(arguments.size), arguments.batch)
+            if any(text in f"{program.part} {program.name}" for text in arguments.only)
+        ]
+        compile_until = START + COMPILE * arguments.seconds
+        entries = compile_all(programs, torchvision.gone, compile_until)
+        torchvision.gone.wait()
+        measure(entries, arguments.runs, end - RESERVE)
+        rows = [row for _, row, _ in entries] + torchvision.rows
+        results = {"size": arguments.size, "batch": arguments.batch, **device(), "rows": rows}
+        results["machine"] = machine("jax", "torch", "torchvision", "keras-hub")
+        gpu_report.add_shares(results)
+        keep(results, arguments.output)  # whatever happens to the rest
+        results["input"] = attempt(input_speed, arguments)
+        if any(row["part"] == "training" and "seconds" in row for row in rows):
+            results["second_start"] = attempt(second_start, programs)
+    results["must_hold"] = gpu_report.must_hold(results)
+    print(gpu_report.text(results), results["machine"], sep="\n")
+    keep(results, arguments.output)
+    if arguments.output:
+        attempt(gpu_report.draw, results, arguments.output.with_suffix(".png"))
+    say("done")
+    sys.stdout.flush()
+    os._exit(0)  # programs that still compile are of no use
+
+
+def attempt(function, *arguments):
+    """What a function gives; None, and a line, for one that fails: the rows are not lost."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        say(f"{function.__name__} failed: {type(error).__name__}: {error}"[:300])
+
+
+def keep(results, path):
+    if path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def out_of_time():
+    say("out of time: what was measured so far is in the file")
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=[513, 513])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--backbones", nargs="+", default=["resnet50"])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument(
-        "--classes", type=int, nargs="+", default=[CLASSES, 150], help="of the head"
-    )
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--only", nargs="+", default=[""], help="rows with a text in their name")
+    parser.add_argument("--no-torch", dest="torch", action="store_false")
     parser.add_argument("--output", type=pathlib.Path)
-    parser.add_argument("--torch", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.torch:
-        modes = {"inference": False, "training": True}
-        given = {name: functools.partial(torchvision, modes[name], arguments) for name in modes}
-        print(json.dumps(measured("torchvision", given, arguments.runs)))
-        return
     if os.environ.get("KERAS_BACKEND") != "jax":
         parser.error("this is for KERAS_BACKEND=jax")
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX reads it when it first looks
-    theirs = peer(arguments) if "torchvision" in arguments.parts else []
-    rows = ours(arguments) + theirs
-    results = {"size": arguments.size, "batch": arguments.batch, **device(), "rows": rows}
-    results["machine"] = machine("jax", *(("torch", "torchvision") if theirs else ()))
-    print(table(results), results["machine"], sep="\n")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+    return arguments
 
 
 def device():
@@ -298,28 +262,6 @@ def device():
     first = jax.devices()[0]
     peak = (first.memory_stats() or {}).get("peak_bytes_in_use")
     return {"device": first.device_kind, "peak_mib": peak and peak / 2**20}
-
-
-def table(results):
-    """The results as Markdown, a row a line."""
-    lines = ["| part | row | time | images/s | memory | rate | bandwidth |", f"|{'---|' * 7}"]
-    for row in results["rows"]:
-        if "failed" in row:
-            cells = ["failed: " + row["failed"]]
-        else:
-            median = statistics.median(row["seconds"])
-            of_chip = row["name"] in ("product", "copy")
-            cells = [
-                f"{1000 * median:.2f} ms",
-                "-" if of_chip else f"{results['batch'] / median:.1f}",
-                f"{row['mib']:.0f} MiB" if row["mib"] else "-",
-                *(f"{100 * row[key]:.1f} %" for key in ("rate", "bandwidth") if key in row),
-                *(f"{row[key] / 1e9:.0f} G/s" for key in row if key.endswith("_a_second")),
-            ]
-            if row["name"] == "copy":  # it has no rate
-                cells.insert(3, "-")
-        lines.append(f"| {' | '.join([row['part'], row['name'], *cells])} |")
-    return "\n".join([*lines, f"{results['device']}, peak of JAX: {results['peak_mib']} MiB"])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where figures were measured: what every table of a benchmark ends with."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -11,7 +12,10 @@ PACKAGES = ("keras", "tensorflow", "numpy", "scipy", "pillow")
 
 def machine(*packages):
     """{"machine", "cores", "python", "versions", "commit"}; "+" for changes not committed."""
-    versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)}
+    versions = {}
+    for name in (*PACKAGES, *packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
     return {
         "machine": _model(),
         "cores": len(os.sched_getaffinity(0)),

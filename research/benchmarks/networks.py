@@ -11,7 +11,6 @@ import importlib.util
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_dup import export, models
 
@@ -122,11 +121,15 @@ def keras_cvs_model(size):
 
 
 def _label_map(scores, image):
+    import tensorflow as tf
+
     return tf.argmax(tf.image.resize(scores, tf.shape(image)[1:3]), -1, tf.int32)
 
 
 def multiply_adds(network, image):
     """Of the convolutions in the graph of a network for one image; what their padding costs too."""
+    import tensorflow as tf
+
     spec = tf.TensorSpec((1, *image.shape[1:]), image.dtype)
     graph = tf.function(network, autograph=False).get_concrete_function(spec).graph
     total = 0

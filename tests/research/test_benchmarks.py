@@ -64,5 +64,6 @@ def test_every_benchmark_that_a_page_names_is_there():
     page = (BENCHMARKS / "RESULTS.md").read_text()
     named = set(re.findall(r"research\.benchmarks\.(\w+)", page + benchmarks.__doc__))
     listed = set(re.findall(r"^    (\w+)  ", benchmarks.__doc__, re.M))
+    parts_of_gpu = {"gpu_programs", "gpu_report", "gpu_torch"}
     assert len(named) > 5 and named - {"NAME"} <= names
-    assert listed == names - {"__init__", "machine", "networks"}
+    assert listed == names - {"__init__", "machine", "networks", *parts_of_gpu}
