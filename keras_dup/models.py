@@ -236,7 +236,7 @@ def _located(path_or_name):
 
 def _read(path_or_name):
     if path_or_name in _MODELS:
-        with _shipped(_MODELS[path_or_name][0]) as path:
+        with _shipped(_MODELS[path_or_name]) as path:
             return keras.models.load_model(path, compile=False)
     try:
         return keras.models.load_model(path_or_name, compile=False)
@@ -311,15 +311,15 @@ def class_names(model: keras.Model | str | os.PathLike) -> list[str] | None:
     """
     if isinstance(model, keras.Model):
         return list(getattr(model, "class_names", ())) or None
-    path = model if model in _MODELS else _hub.locate(model)
+    if model in _MODELS:
+        with _shipped(_MODELS[model]) as path:
+            return names_in_file(path)
+    path = _hub.locate(model)
     return names_in_file(path) or _names_beside(path)
 
 
-def _names_beside(path_or_name):
-    if path_or_name in _MODELS:
-        with _shipped(_MODELS[path_or_name][1]) as path:
-            return _lists.read_lines(path)
-    path = pathlib.Path(path_or_name)
+def _names_beside(path):
+    path = pathlib.Path(path)
     path = (path if path.is_dir() else path.parent) / "classes.txt"
     return _lists.read_lines(path) if path.is_file() else None
 

@@ -30,8 +30,8 @@ INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)
 RATIOS = (2, 4, 8, 16, 32)  # of W, and strides at which features can meet
 
-# trained networks that the package has, with the file of their classes' names
-_MODELS = {"voc_animals": ("voc_animals_efficientnet_lite0.keras", "voc2012_classes.txt")}
+# trained networks that the package has
+_MODELS = {"voc_animals": "voc_animals_efficientnet_lite0.keras"}
 
 
 def check_model(path_or_name: str | os.PathLike) -> None:

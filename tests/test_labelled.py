@@ -2,13 +2,14 @@
 
 import io
 import json
+import pathlib
 import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from keras_dup import data, export, models
+from keras_dup import _labelled, data, export, models
 from keras_dup._labelled import labelled
 from keras_dup._lists import write_lines
 
@@ -38,6 +39,12 @@ def test_a_file_keeps_the_names_for_keras_too(model, tmp_path):
     write_lines(tmp_path / "classes.txt", "xyz")  # of another model
     assert models.class_names(tmp_path / "m.keras") == NAMES
     assert models.class_names(models.load(tmp_path / "m.keras")) == NAMES
+
+
+def test_the_model_of_the_package_has_its_names_in_its_file():
+    (path,) = pathlib.Path("saved_models").glob("voc_animals*.keras")
+    names = pathlib.Path("saved_models/voc2012_classes.txt").read_text().splitlines()
+    assert _labelled.names_in_file(path) == names == models.class_names("voc_animals")
 
 
 def test_an_older_file_has_the_names_that_lie_beside_it(tmp_path):
