@@ -10,19 +10,22 @@ import io
 import json
 import pathlib
 import re
+import subprocess
 import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from PIL import Image
 
 from keras_dup import export
 from research import served
 from research.benchmarks import serving
 
-PAGE = pathlib.Path(__file__).parents[2].joinpath("docs/deploy.md").read_text()
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = (ROOT / "docs/deploy.md").read_text()
 CLIENTS = [code for code in re.findall(r"```py\n(.*?)```", PAGE, re.S) if "localhost" in code]
 
 
@@ -137,3 +140,48 @@ def test_the_rest_client_gets_the_label_map(signatures, tmp_path, monkeypatch):
         server.shutdown()
         server.server_close()
     np.testing.assert_array_equal(decoded(found["label_map"]), expected(signatures, tmp_path))
+
+
+@pytest.mark.parametrize("state, healthy", [("AVAILABLE", True), ("LOADING", False)])
+def test_the_compose_file_serves_what_the_clients_call_and_knows_its_health(state, healthy):
+    (service,) = yaml.safe_load((ROOT / "docs/compose.yaml").read_text())["services"].values()
+    assert service["environment"] == {"MODEL_NAME": served.NAME}
+    (volume,) = service["volumes"]
+    assert f'-v "$PWD/{volume.removeprefix("./").removesuffix(":ro")}"' in PAGE
+    ports = [port.rpartition(":")[2] for port in service["ports"]]
+    assert all(any(f"localhost:{port}" in client for client in CLIENTS) for port in ports)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            assert self.path == f"/v1/models/{served.NAME}"
+            self.send_response(200)
+            self.end_headers()
+            answer = {"model_version_status": [{"version": "1", "state": state}]}
+            self.wfile.write(json.dumps(answer, indent=1).encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.HTTPServer(("localhost", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kind, *command = service["healthcheck"]["test"]
+    command[-1] = command[-1].replace("8501", str(server.server_port))
+    try:
+        assert kind == "CMD"
+        assert (subprocess.run(command, timeout=60).returncode == 0) == healthy
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_memory_is_flat_over_10000_requests(folder, request):
+    if not request.config.getoption("full_size"):
+        pytest.skip("10,000 requests take minutes: see --full-size")
+    given, memory = serving.requests("serve_encoded", (64, 64)), []
+    with serving.process(folder) as (address, number), serving.caller(address) as call:
+        one_by_one = [call(request) for request in given]
+        found = serving.load(
+            call, given, one_by_one, 32, 10_000, lambda _: memory.append(serving.resident(number))
+        )
+    assert found["different"] == 0
+    assert memory[-1] < 1.01 * memory[0]  # a leak of a kilobyte per request would be 1.2 %
