@@ -108,8 +108,8 @@ def test_jax_without_tensorflow_trains_predicts_and_folds(without_tensorflow):
 
 def test_a_second_start_on_jax_compiles_nothing_anew(without_tensorflow):
     _, facts = without_tensorflow
-    (first, _), (second, _) = facts["compiled"]
-    assert first > 0 and second == 0
+    (_, first_hits), (requests, hits) = facts["compiled"]
+    assert first_hits < hits and hits == requests > 0
 
 
 def test_the_log_says_that_steps_wait_for_slow_images(without_tensorflow):

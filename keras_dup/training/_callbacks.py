@@ -28,9 +28,10 @@ class Count(keras.callbacks.Callback):
 class Speed(keras.callbacks.Callback):
     """Adds images_per_second, waiting and peak_memory_mib to the logs of an epoch.
 
-    `waiting` is the share of the time of the steps that went by until a batch was there; None with
-    XLA on TensorFlow, which tells no time. The first step of a process, in which Keras traces it,
-    does not count in either. The memory is that of the first GPU, or of this process.
+    `waiting` is the share of the time of the steps that went by until a batch was there; None
+    with XLA on TensorFlow and on PyTorch, which tell no time. The first step of a process, in which
+    Keras traces it, does not count in either. The memory is that of the first GPU, or of this
+    process.
     """
 
     def __init__(self, batch_size):
