@@ -107,7 +107,9 @@ def test_a_program_for_a_gpu_has_the_kernel_and_one_for_a_cpu_has_not():
             assert program.count("@__gpu$xla.gpu.triton") == kernels, platform
 
 
-def test_region_losses_a_trained_w_and_more_channels_take_the_path_without_a_kernel(tiles):
+def test_focal_loss_a_trained_w_many_channels_and_several_devices_take_the_path_without_a_kernel(
+    tiles, monkeypatch
+):
     assert not head.fits(np.zeros((1, 1, 1, 256))) and head.fits(np.zeros((1, 1, 1, 128)))
     labels = np.zeros((2, *(4 * cells for cells in CELLS)), "int32")
     for trainable, gamma in ((True, 0.0), (False, 2.0)):
@@ -116,3 +118,6 @@ def test_region_losses_a_trained_w_and_more_channels_take_the_path_without_a_ker
         loss = PixelCrossentropy(from_logits=True, gamma=gamma)
         _packed_loss.packed_loss(loss, upsampling, softmax, labels, features())
     assert not tiles
+    several = keras.distribution.DataParallel(devices=keras.distribution.list_devices()[:1])
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: several)
+    assert not head.fits(features())

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
@@ -28,8 +29,12 @@ _LEAST = 16  # of each side of a matrix product
 
 
 def fits(x: Any) -> bool:
-    """Whether the kernels take features (..., C~): of known sizes, with 128 channels at most."""
-    return all(isinstance(size, int) for size in x.shape) and x.shape[-1] <= _CHANNELS
+    """Whether the kernels take features (..., C~): of known sizes, with 128 channels at most.
+
+    And on one device: XLA cannot share a kernel's work among several.
+    """
+    known = all(isinstance(size, int) for size in x.shape)
+    return known and x.shape[-1] <= _CHANNELS and keras.distribution.distribution() is None
 
 
 def on_gpu(tiled: Callable, elsewhere: Callable) -> Any:
