@@ -71,29 +71,34 @@ async function network({ bytes }, tell) {
   };
 }
 
-/** Draws the image, the colours of its classes over it, and the list of classes with their shares. */
-function draw(figure, { values, height, width }, labels, { class_names, colours }) {
+/** Draws the image with the colours of its classes over grey, as keras_dup.pictures.overlay does. */
+function draw(canvas, { values, height, width }, labels, { class_names, colours }, opacity) {
   const clear = class_names.indexOf("background");
-  const counts = new Array(class_names.length).fill(0);
-  const [photograph, classes] = [new ImageData(width, height), new ImageData(width, height)];
+  const picture = new ImageData(width, height);
   labels.forEach((id, i) => {
-    counts[id]++;
-    photograph.data.set([...values.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-    classes.data.set([...colours[id], id === clear ? 0 : 255], 4 * i);
+    let pixel = values.subarray(3 * i, 3 * i + 3);
+    if (id !== clear && opacity > 0) {
+      const grey = (77 * pixel[0] + 150 * pixel[1] + 29 * pixel[2]) / 256;
+      pixel = colours[id].map((colour) => grey * (1 - opacity) + colour * opacity);
+    }
+    picture.data.set([...pixel, 255], 4 * i);
   });
-  figure.querySelectorAll("canvas").forEach((canvas, i) => {
-    Object.assign(canvas, { width, height });
-    canvas.getContext("2d").putImageData([photograph, classes][i], 0, 0);
-  });
+  Object.assign(canvas, { width, height });
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+}
+
+/** Lists the classes with their colours and shares. */
+function list(place, labels, { class_names, colours }) {
+  const counts = new Array(class_names.length).fill(0);
+  labels.forEach((id) => counts[id]++);
   const present = counts.map((count, id) => [count, id]).filter(([count]) => count);
   const items = present.sort(([a], [b]) => b - a).map(([count, id]) => {
     const [item, swatch] = [document.createElement("li"), document.createElement("span")];
-    if (id !== clear) swatch.style.background = `rgb(${colours[id]})`;
+    if (class_names[id] !== "background") swatch.style.background = `rgb(${colours[id]})`;
     item.append(swatch, `${class_names[id]} ${((100 * count) / labels.length).toFixed(1)} %`);
     return item;
   });
-  figure.querySelector("ul").replaceChildren(...items);
-  figure.hidden = false;
+  place.replaceChildren(...items);
 }
 
 /** Makes the page work once network.json is there, which a site built without npm does not have. */
@@ -102,7 +107,8 @@ async function start(page) {
   if (!response.ok) return;
   const about = await response.json();
   const [status, fieldset, figure] = ["p.status", "fieldset", "figure"].map((name) => page.querySelector(name));
-  let run;
+  const [input, range, canvas] = ["fieldset input", "figure input", "canvas"].map((name) => page.querySelector(name));
+  let [run, show] = [null, null];
   const say = (text) => (status.textContent = text);
 
   async function segment(file, name) {
@@ -119,7 +125,10 @@ async function start(page) {
       const began = performance.now();
       const labels = await run(small);
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
-      draw(figure, small, labels, about);
+      show = () => draw(canvas, small, labels, about, Number(range.value));
+      show();
+      list(figure.querySelector("ul"), labels, about);
+      figure.hidden = false;
       const scaled = small.width < image.width ? `, scaled down from ${image.width} x ${image.height}` : "";
       say(`${name}: ${small.width} x ${small.height} pixels${scaled}, ${seconds} s`);
       page.dispatchEvent(new CustomEvent("segmented", { detail: { ...small, labels } }));
@@ -131,15 +140,12 @@ async function start(page) {
     }
   }
 
-  const [input, range] = [fieldset.querySelector("input"), figure.querySelector("input")];
   input.addEventListener("change", () => input.files.length && segment(input.files[0], input.files[0].name));
   for (const button of fieldset.querySelectorAll("button")) {
     const path = button.dataset.photograph;
     button.addEventListener("click", async () => segment(await (await fetch(path)).blob(), path.split("/").pop()));
   }
-  const show = () => (figure.querySelectorAll("canvas")[1].style.opacity = range.value);
-  range.addEventListener("input", show);
-  show();
+  range.addEventListener("input", () => show());
   say("");
   fieldset.hidden = false;
 }

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dup import data, inference
+from keras_dup import data, inference, models, pictures
 
 ROOT = pathlib.Path(__file__).parents[2]
 PHOTOGRAPHS = "cat", "astronaut", "coffee"
@@ -107,14 +107,29 @@ def segmented(page, path):
     return values.reshape(*size, 3), label_map.reshape(size)
 
 
+def shown(page, size):
+    """(H, W, 3) what the canvas has."""
+    code = """
+    (() => { const { data } = document.querySelector("#segmenter canvas").getContext("2d")
+        .getImageData(0, 0, %d, %d);
+        return btoa(Array.from(data, (b) => String.fromCharCode(b)).join("")); })()
+    """
+    found = np.frombuffer(base64.b64decode(page.value(code % (size[1], size[0]))), np.uint8)
+    return found.reshape(*size, 4)[..., :3].astype(int)
+
+
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_the_page_segments_a_photograph_as_keras_does(page, name):
     path = ROOT / f"docs/images/{name}.jpg"
     pixels, label_map = segmented(page, path)
+    model = models.load("voc_animals")
+    names, colours = models.class_names(model), model.colours
     assert np.abs(pixels - data.read_image(path)).max() <= 1  # two decoders of JPEG
     agreement = np.mean(label_map == inference.predict("voc_animals", path))
     print(f"{name}: {agreement:.4%} of {label_map.size} pixels as in Keras")
     assert agreement >= 0.999
+    drawn = pictures.mixed(pixels.astype("uint8"), label_map, class_names=names, colours=colours)
+    assert np.abs(shown(page, label_map.shape) - drawn.astype(int)).max() <= 1  # another rounding
     text = page.value("document.querySelector('#segmenter').innerText")
     assert f"{name}.jpg: {label_map.shape[1]} x {label_map.shape[0]} pixels" in text
 
