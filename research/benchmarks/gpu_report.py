@@ -86,7 +86,9 @@ def text(results):
         lines.append(f"| {' | '.join([*cells, *_figures(row, median)])} |")
     if speed := results.get("input"):
         figures = f"{speed['images_per_second']:.0f} images/s, {speed['per_core']:.0f} per core"
-        lines.append(f"input: {figures}, {speed['cores']} cores")
+        steps = {key: key[2] / s for key, s in medians(results).items() if key[0] == "training"}
+        eaten = f"; the fastest training step takes {max(steps.values()):.0f}" if steps else ""
+        lines.append(f"input: {figures}, {speed['cores']} cores{eaten}")
     for fact in results["must_hold"]:
         kind = "least" if "least" in fact else "most"
         value = "not measured" if fact["value"] is None else f"{fact['value']:.3g}"
