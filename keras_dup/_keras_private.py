@@ -49,13 +49,17 @@ def variable_index(optimizer, variable):
     return optimizer._get_variable_index(variable)
 
 
-def wrap_depthwise_conv(wrapper):
-    """Has Keras's layers call `wrapper(Keras's function, inputs, kernel, ...)`, once for all."""
+def wrap_operation(name, wrapper):
+    """Has Keras's layers call `wrapper(Keras's function, inputs, ...)`, once for all.
+
+    Args:
+        name: of a function of `keras.ops` for neural networks, like "depthwise_conv".
+    """
     from keras.src.backend import nn  # a layer looks the function up at every call
 
-    keras_conv = nn.depthwise_conv
-    if not hasattr(keras_conv, "__wrapped__"):
-        nn.depthwise_conv = functools.wraps(keras_conv)(functools.partial(wrapper, keras_conv))
+    function = getattr(nn, name)
+    if not hasattr(function, "__wrapped__"):
+        setattr(nn, name, functools.wraps(function)(functools.partial(wrapper, function)))
 
 
 class BuiltFromShape:

@@ -32,9 +32,10 @@ __all__ = [
 ]
 
 if keras.backend.backend() == "jax":
-    from keras_dup._jax.depthwise import depthwise_conv
+    from keras_dup._jax import depthwise, pooling
 
-    _keras_private.wrap_depthwise_conv(depthwise_conv)
+    _keras_private.wrap_operation("depthwise_conv", depthwise.depthwise_conv)
+    _keras_private.wrap_operation("max_pool", pooling.max_pool)
 
 _RANDOM_W = (
     "build: no projection is given, so W is random. It stays as it is in training, and the network "

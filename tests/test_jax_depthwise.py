@@ -1,5 +1,6 @@
-"""Depthwise convolution on JAX: today's values and gradients, and the programs that XLA makes."""
+"""Depthwise convolution and pooling on JAX: values and gradients of XLA's own, and its programs."""
 
+import functools
 import os
 import re
 
@@ -12,6 +13,7 @@ from jax import lax
 
 from keras_dup import models
 from keras_dup._jax.depthwise import depthwise_conv
+from keras_dup._jax.pooling import max_pool
 
 CHANNELS = 4
 
@@ -101,6 +103,36 @@ def test_what_has_no_sum_of_products_runs_keras_s_own():
         (draw((9, 9), (8, 8)), {}),
     ):
         assert depthwise_conv(lambda *arguments: "Keras's", *arguments, **options) == "Keras's"
+
+
+def test_max_pooling_equals_xla_s_own_and_among_equal_values_the_first_has_the_gradient():
+    x = jnp.maximum(draw((9, 8), (1, 1))[0], 0)  # after ReLU: many equal values
+    pools = [
+        ((3, 3), 2, "valid"),
+        ((1, 1), 2, "valid"),
+        ((2, 3), (2, 1), "same"),
+        (2, None, "same"),
+    ]
+
+    def library_pool(x, size, strides, padding):
+        pairs = [(n, n) if isinstance(n, int) else n for n in (size, strides or size)]
+        window, steps = ((1, *pair, 1) for pair in pairs)
+        return lax.reduce_window(x, -jnp.inf, lax.max, window, steps, padding.upper())
+
+    @jax.jit
+    def both(x):
+        pairs = []
+        for options in pools:
+            for pool in (functools.partial(max_pool, pytest.fail), library_pool):
+                y, pull = jax.vjp(lambda x, pool=pool, options=options: pool(x, *options), x)
+                slope = jnp.cos(jnp.arange(y.size, dtype="float32")).reshape(y.shape)
+                pairs.append((y, *pull(slope)))
+        return pairs
+
+    found = both(x)
+    for ours, theirs in zip(found[::2], found[1::2], strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6, atol=1e-6)
 
 
 def instructions(program):

@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["depthwise_conv"]
+__all__ = ["DEVICES", "TAPS", "depthwise_conv", "padded", "parts"]
 
-_TAPS = 49  # 7 x 7: a larger kernel makes a program that takes long to compile
-_DEVICES = ("cpu", "gpu")  # a TPU has convolutions of its own
+TAPS = 49  # 7 x 7: a larger kernel makes a program that takes long to compile
+DEVICES = ("cpu", "gpu")  # a TPU has convolutions of its own
 
 
 def depthwise_conv(
@@ -37,19 +37,21 @@ def depthwise_conv(
     """Equals `keras.ops.depthwise_conv` up to rounding; sums are in float32 or wider.
 
     Args:
-        keras_conv: Keras's function; runs what has no sum of products here: other ranks, channels
-            first, several filters per channel, more than 49 taps, other devices than CPU and GPU.
+        keras_conv: Keras's function; runs what has no sum of products here: other ranks, unknown
+            sizes, channels first, several filters per channel, more than 49 taps, other devices
+            than CPU and GPU.
         inputs, kernel, strides, padding, data_format, dilation_rate: as in `keras.ops`.
     """
     inputs, kernel = jnp.asarray(inputs), jnp.asarray(kernel)
     shifts = (
         inputs.ndim == kernel.ndim == 4
+        and all(isinstance(side, int) for side in inputs.shape)
         and data_format in (None, "channels_last")
         and kernel.shape[2:] == (inputs.shape[-1], 1)
-        and kernel.shape[0] * kernel.shape[1] <= _TAPS
+        and kernel.shape[0] * kernel.shape[1] <= TAPS
         and inputs.dtype == kernel.dtype
         and jnp.issubdtype(inputs.dtype, jnp.floating)
-        and jax.default_backend() in _DEVICES
+        and jax.default_backend() in DEVICES
     )
     if not shifts:
         return keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
@@ -67,7 +69,7 @@ def depthwise_conv(
 def _convolve(x, kernel, strides, rates, pads):
     """(B, H, W, C), (k, l, C) -> (B, H', W', C)."""
     x = lax.optimization_barrier(x)  # what made x is not computed again for every tap
-    return _sum_of_products(_padded(x, [(*pad, 0) for pad in pads]), kernel, strides, rates)
+    return _sum_of_products(padded(x, [(*pad, 0) for pad in pads]), kernel, strides, rates)
 
 
 def _forward(x, kernel, strides, rates, pads):
@@ -83,10 +85,10 @@ def _backward(strides, rates, pads, kept, dy):
         first = reach - before
         last = x.shape[i + 1] + reach - first - (stride * (dy.shape[i + 1] - 1) + 1)
         spread.append((first, last, stride - 1))
-    dx = _sum_of_products(_padded(dy, spread), kernel[::-1, ::-1], (1, 1), rates)
+    dx = _sum_of_products(padded(dy, spread), kernel[::-1, ::-1], (1, 1), rates)
     dx, x, dy = lax.optimization_barrier((dx, x, dy))  # the sums below are passes of their own
-    padded, wide = _padded(x, [(*pad, 0) for pad in pads]), dy.astype(_accumulator(x))
-    products = [part * wide for _, part in _parts(padded, kernel.shape, strides, rates)]
+    spread_x, wide = padded(x, [(*pad, 0) for pad in pads]), dy.astype(_accumulator(x))
+    products = [part * wide for _, part in parts(spread_x, kernel.shape, strides, rates)]
     sums = lax.platform_dependent(*products, cpu=_sums_in_one_pass, default=_sums)
     return dx, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
@@ -107,25 +109,25 @@ def _sums_in_one_pass(*products):
     return list(lax.reduce(products, zeros, lambda a, b: list(map(lax.add, a, b)), (0, 1, 2)))
 
 
-def _padded(x, sides):
-    """x with zeros at, and between, the positions of its rows and columns."""
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
+def padded(x, sides, value=0):
+    """x with `value` before, after and between its rows and columns: (before, after, between)."""
+    return lax.pad(x, jnp.asarray(value, x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
 
 
-def _sum_of_products(padded, kernel, strides, rates):
+def _sum_of_products(x, kernel, strides, rates):
     total = sum(
         part * kernel[place].astype(part.dtype)
-        for place, part in _parts(padded, kernel.shape, strides, rates)
+        for place, part in parts(x, kernel.shape, strides, rates)
     )
-    return total.astype(padded.dtype)
+    return total.astype(x.dtype)
 
 
-def _parts(padded, kernel_shape, strides, rates) -> Iterator[tuple[tuple[int, int], Any]]:
+def parts(x, kernel_shape, strides, rates) -> Iterator[tuple[tuple[int, int], Any]]:
     """Yields a place in the kernel, and what it is multiplied with: (B, H', W', C)."""
     steps = [
         (side - rate * (size - 1) - 1) // stride + 1
         for side, size, stride, rate in zip(
-            padded.shape[1:3], kernel_shape, strides, rates, strict=False
+            x.shape[1:3], kernel_shape, strides, rates, strict=False
         )
     ]
     for p in range(kernel_shape[0]):
@@ -134,7 +136,7 @@ def _parts(padded, kernel_shape, strides, rates) -> Iterator[tuple[tuple[int, in
                 slice(place * rate, place * rate + stride * (count - 1) + 1, stride)
                 for place, rate, stride, count in zip((p, q), rates, strides, steps, strict=True)
             )
-            yield (p, q), padded[:, rows, columns].astype(_accumulator(padded))
+            yield (p, q), x[:, rows, columns].astype(_accumulator(x))
 
 
 def _accumulator(x):
