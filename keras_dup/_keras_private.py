@@ -4,7 +4,9 @@ Keras may change these without notice. `tests/test_keras_private.py` calls each 
 first test to fail on a Keras that did.
 """
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import keras
 
@@ -47,6 +49,23 @@ def moving_averages(optimizer):
 def variable_index(optimizer, variable):
     """The position of a variable among those that the optimizer was built for."""
     return optimizer._get_variable_index(variable)
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Layers that are built inside have no values in their weights, which saves most of the time.
+
+    Keras keeps such weights, and fills all of them when any other scope ends, even in the middle
+    of a trace. Here it forgets them.
+    """
+    from keras.src.backend.common import global_state
+
+    before = list(global_state.get_global_attribute("uninitialized_variables") or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", before)
 
 
 def wrap_operation(name, wrapper):

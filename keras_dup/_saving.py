@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dup import _hub
+from keras_dup import _hub, _keras_private
 from keras_dup._card import card
 from keras_dup._labelled import copy_labels, label_files
 from keras_dup._whole import write_json
@@ -66,7 +66,7 @@ def _check_readable(model):
     """Raises ValueError for a model whose layers cannot be made from their config again."""
     config = keras.saving.serialize_keras_object(model)
     try:
-        with keras.StatelessScope(initialize_variables=False):  # without values, which take time
+        with _keras_private.without_values():
             keras.saving.deserialize_keras_object(config)
     except Exception as error:  # what layers of others raise
         reasons = [line for line in str(error).splitlines() if line.strip()]

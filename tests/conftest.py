@@ -5,6 +5,8 @@ import gc
 import keras
 import pytest
 
+from keras_dup import _keras_private
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -29,7 +31,7 @@ def seed():
 @pytest.fixture
 def without_values():
     """Networks built in the test have no values in their weights, which saves most of the time."""
-    with keras.StatelessScope(initialize_variables=False):
+    with _keras_private.without_values():
         yield
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from keras_dup import models
+from keras_dup import _keras_private, models
 from keras_dup._jax.depthwise import depthwise_conv
 from keras_dup._jax.pooling import max_pool
 
@@ -48,7 +48,7 @@ def value_and_gradients(convolve, x, kernel, **options):
 def used():
     """What the depthwise convolutions of the backbones and of ASPP are called with."""
     found = set()
-    with keras.StatelessScope(initialize_variables=False):
+    with _keras_private.without_values():
         for backbone in ("xception71", "efficientnet_lite2", "mobilenet_v2"):
             found |= {
                 (layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)

@@ -44,6 +44,17 @@ def test_keras_still_has_every_private_name():
     assert seen[-2:] == ["inner", "b"]
 
 
+def test_weights_without_values_are_not_filled_later():
+    with private.without_values():
+        layer = keras.layers.Dense(2)
+        layer.build((1, 3))
+    with keras.StatelessScope():
+        other = keras.layers.Dense(2)
+        other.build((1, 3))
+    assert layer.kernel.shape == (3, 2) and layer.kernel._value is None
+    assert other.kernel._value is not None
+
+
 def test_keras_s_optimizers_still_have_every_private_name():
     optimizer = keras.optimizers.SGD(0.1, use_ema=True)
     variables = [keras.Variable(np.ones(n), name=f"v{n}") for n in (1, 2)]

@@ -56,12 +56,10 @@ def _run(arguments):
 
 
 def _build(**arguments):
-    """The network without values in its weights, which would take most of the time."""
-    import keras
+    """The network without values in its weights."""
+    from keras_dup import _keras_private, models
 
-    from keras_dup import models
-
-    with keras.StatelessScope(initialize_variables=False):
+    with _keras_private.without_values():
         return models.build(**arguments, projection="random")
 
 

@@ -213,9 +213,7 @@ def _completed(recipe, given):
 
 def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
-    import keras
-
-    from keras_dup import _pretrained, models, projection
+    from keras_dup import _keras_private, _pretrained, models, projection
     from keras_dup.projection import _fitting
     from keras_dup.training import build_network
 
@@ -239,7 +237,7 @@ def _check_network(recipe):
         _fitting.check_channels(*shape, "pca", constant_windows=False)
     bare = {"weights": "", "new_layers_variance": 0.0}
     bare |= {} if named else {"initializer": "glorot_uniform", "interpolated_scores": False}
-    with keras.StatelessScope(initialize_variables=False):  # without values, which take the time
+    with _keras_private.without_values():
         build_network(dataclasses.replace(recipe, **bare), fitted)
 
 
