@@ -82,7 +82,7 @@ def test_every_fault_is_told_and_the_rest_is_drawn(written, tmp_path, capsys):
         r"class 3 occurs in no mask",
     ):
         assert re.search(rf"^    .*{fault}", shown, re.M), fault
-    assert "pairs.png: 1 pairs, as they are" in shown and "to train" not in shown
+    assert "pairs.png: 1 pairs before and after augmentation" in shown and "to train" not in shown
     assert re.search(r"^0 +\d+\.\d\d % +3$", shown, re.M) and "32 x 48 (3)" in shown
 
 
