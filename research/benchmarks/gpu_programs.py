@@ -89,6 +89,9 @@ def cut(part, size, batch):
 
 
 def keras_hub(level, size, batch):
+    """Its network takes multiples of 32 alone: the next smaller size."""
+    size = tuple(side // 32 * 32 for side in size)
+
     def build():
         with on_cpu():
             image = keras.Input((*size, 3))
@@ -96,7 +99,8 @@ def keras_hub(level, size, batch):
             scores = keras.ops.image.resize(keras.ops.cast(scores, "float32"), size)
             return keras.Model(image, keras.ops.cast(keras.ops.argmax(scores, -1), "uint8"))
 
-    name = f"resnet50, keras-hub, stride {({'P4': 16, 'P5': 32})[level]}"
+    stride = {"P4": 16, "P5": 32}[level]
+    name = f"resnet50, keras-hub, stride {stride}, {size[0]} x {size[1]}"
     return forward("inference", name, build, (batch, *size, 3), "float32")
 
 
