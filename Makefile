@@ -18,7 +18,8 @@ test: $(VENV)/installed
 	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal \
 	    -m "not slow" tests/test_packed_loss.py tests/test_region_loss.py tests/test_losses.py tests/test_layers.py \
 	    tests/test_models.py tests/test_decoders.py tests/test_inference.py tests/projection/test_compression.py \
-	    tests/export/test_folding.py tests/test_jax_head.py tests/test_jax_step.py
+	    tests/export/test_folding.py tests/test_jax_depthwise.py tests/test_jax_head.py \
+	    tests/test_jax_step.py
 
 # on PyTorch, which `dev` leaves out: from the package index it brings gigabytes for GPUs
 torch: $(VENV)/installed-torch
