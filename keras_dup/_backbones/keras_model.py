@@ -38,8 +38,9 @@ def encoder(
     image = _image(model)
     check_training(model)
     maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
-    if isinstance(model.output, dict):
-        maps |= {name: x for name, x in model.output.items() if len(x.shape) == 4}
+    outputs = getattr(model, "output", None)  # a Sequential has none
+    if isinstance(outputs, dict):
+        maps |= {name: x for name, x in outputs.items() if len(x.shape) == 4}
     levels = {**maps, **getattr(model, "pyramid_outputs", {})}
     unknown = [name for name in low_level_features if name not in levels]
     if unknown:

@@ -5,6 +5,7 @@ What they printed is in RESULTS.md beside this file and in results/.
     speed             image to label map, beside keras-hub's and keras-cv's networks
     operations        where the time of one of these networks goes
     decoder           the decoder alone, and the head alone
+    pareto            mIoU against time of every decoder of the experiments
     folding           what `export.fold` saves
     memory            memory of 1000 predictions, and of one large image
     training_peers    a training step, beside the peers
