@@ -55,8 +55,9 @@ def measured(size, repeats):
         for row, results in runs.results(table).items():
             model = network(table, row)
             counts = flops.count(model, tuple(size))
+            own = "" if results[0]["recipe"]["decoder"] == "bilinear" else "DUpsampling, "
             rows[table][row] = {
-                "label": tables.TABLES[table].rows[row].label,
+                "label": own + tables.TABLES[table].rows[row].label,
                 "miou": [miou(table, result["report"]) for result in results],
                 "multiply_adds": {"decoder": counts["decoder"], "total": counts["total"]},
             }
