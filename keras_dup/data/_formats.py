@@ -175,7 +175,7 @@ the last column says, *refused* means an error that names the file.
 - The mode is Pillow's word for the pixel format: `python -c "from PIL import Image;
   print(Image.open('a.png').mode)"`.
 - Images and masks are rotated as the EXIF orientation of each file asks for. Broken EXIF data are
-  left out of account.
+  ignored.
 - Of a file with several pictures (GIF, TIFF) the first one is read.
 - An image or a mask may have 178,956,970 pixels. Larger ones are refused by their header, before
   anything is decoded. `--max-pixels N`, or `keras_dup.data.allow_pixels(N)`, changes the limit.

@@ -187,8 +187,13 @@ def test_the_readme_is_short():
 def printed(evidence):
     """Figures with two decimals, and the times of a benchmark as milliseconds."""
     text = "".join((ROOT / path).read_text() for path in evidence)
-    speed = json.loads((ROOT / "research/benchmarks/results/speed.json").read_text())
+    speed, pareto = (
+        json.loads((ROOT / f"research/benchmarks/results/{name}.json").read_text())
+        for name in ("speed", "pareto")
+    )
     runs = [found for networks in speed["seconds"].values() for found in networks.values()]
+    for rows in pareto["rows"].values():
+        runs += [seconds for row in rows.values() for seconds in row["seconds"].values()]
     times = {str(round(1000 * statistics.median(seconds))) for seconds in runs}
     return set(re.findall(r"\d+\.\d\d+(?= %)", text)) | times
 
