@@ -5,7 +5,8 @@
 A process of its own, since the backend is settled when Keras starts; PyTorch runs where TensorFlow
 is not installed. FOLDER has image.npy, networks as .keras files and models of `models.save` in
 folders "saved_on_...". It gets BACKEND.npz, the label maps of the models and the probabilities of
-the networks by name, and the model saved_on_torch again, saved here.
+the networks by name, and the model saved_on_torch again, saved here. The process on TensorFlow then
+says so, waits for a line, and answers what the others have saved in the meantime.
 """
 
 import os
@@ -37,11 +38,16 @@ def main(folder, backend):
 
     from keras_dup import models
 
-    np.savez(folder / f"{backend}.npz", **answers(folder))
+    found = answers(folder)
     if backend == "torch":
         assert "tensorflow" not in sys.modules
     else:
         models.save(models.load(folder / "saved_on_torch"), folder / f"saved_on_{backend}")
+    if backend == "tensorflow":
+        print("saved", flush=True)
+        sys.stdin.readline()
+        found |= answers(folder)
+    np.savez(folder / f"{backend}.npz", **found)
 
 
 if __name__ == "__main__":
