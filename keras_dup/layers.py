@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dup._edges import upper_left, with_edge
+
 __all__ = [
     "AdaptiveTemperatureSoftmax",
     "BilinearUpsampling",
@@ -195,10 +197,10 @@ class BilinearUpsampling(keras.layers.Layer):
         # one kernel, known to LiteRT; `keras.ops` has no resize with aligned corners
         import tensorflow as tf
 
-        height, width = tf.shape(x)[1] * self.ratio, tf.shape(x)[2] * self.ratio
-        x = tf.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), "SYMMETRIC")
+        height, width = (side * self.ratio for side in ops.shape(x)[1:3])
+        x = with_edge(with_edge(x, 1), 2)
         y = tf.raw_ops.ResizeBilinear(images=x, size=(height + 1, width + 1), align_corners=True)
-        return tf.cast(_upper_left(y, height, width), x.dtype)
+        return tf.cast(upper_left(y, height, width), x.dtype)
 
     def _upsample(self, x, axis):
         size = x.shape[axis]
@@ -235,10 +237,16 @@ class Subsampling(keras.layers.Layer):
         self.stride, self.start = stride, start
 
     def call(self, x):
-        for axis in (1, 2) if self.start else ():
-            edge = x[:, -1:] if axis == 1 else x[:, :, -1:]
-            x = ops.concatenate([x, *[edge] * self.start], axis=axis)
-        return x[:, self.start :: self.stride, self.start :: self.stride]
+        return self.completed(x)[:, self.start :: self.stride, self.start :: self.stride]
+
+    def completed(self, x: Any) -> Any:
+        """x with its edge repeated as far as the last position may lie beyond it."""
+        for axis in (1, 2):
+            size, missing = ops.shape(x)[axis], self.start
+            if isinstance(size, int):  # known beforehand
+                missing = self.start - (size - 1) % self.stride
+            x = with_edge(x, axis, missing)
+        return x
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -268,8 +276,9 @@ class EdgePadding(keras.layers.Layer):
     def call(self, x):
         for axis in (1, 2):
             size = ops.shape(x)[axis]
-            if isinstance(size, int) and size % self.multiple == 0:
-                continue  # known beforehand: no operation in an export
+            if isinstance(size, int):  # known beforehand
+                x = with_edge(x, axis, -size % self.multiple)
+                continue
             # ONNX divides integers towards 0: nothing negative here
             padded = (size + self.multiple - 1) // self.multiple * self.multiple
             x = ops.take(x, ops.minimum(ops.arange(padded), size - 1), axis=axis)
@@ -311,7 +320,7 @@ class Crop(keras.layers.Layer):
 
     def call(self, inputs):
         x, like = inputs
-        return _upper_left(x, *ops.shape(like)[1:3])
+        return upper_left(x, *ops.shape(like)[1:3])
 
     def compute_output_spec(self, inputs):
         (batch, _, _, channels), (_, height, width, _) = (x.shape for x in inputs)
@@ -327,18 +336,8 @@ class BroadcastLike(keras.layers.Layer):
 
     def call(self, inputs):
         x, like = inputs
-        return x + ops.zeros_like(like[..., :1], dtype=x.dtype)
+        return x * ops.ones_like(like[..., :1], dtype=x.dtype)  # XNNPACK adds no zeros of 8 bits
 
     def compute_output_shape(self, input_shapes):
         (batch, _, _, channels), (_, height, width, _) = input_shapes
         return (batch, height, width, channels)
-
-
-def _upper_left(x, height, width):
-    """x[:, :height, :width]. In TensorFlow `ops.slice` has a gradient ten times as fast as that of
-    the brackets, but loses the number of channels."""
-    batch, _, _, channels = ops.shape(x)
-    y = ops.slice(x, (0, 0, 0, 0), (batch, height, width, channels))
-    if keras.backend.backend() == "tensorflow":
-        y.set_shape((None, None, None, channels))
-    return y

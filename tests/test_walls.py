@@ -23,7 +23,7 @@ TENSORFLOW_ON_CALL = {"keras_dup/layers.py", "keras_dup/_loss_terms.py", "keras_
 KERAS_IN_PROJECTION = {"_autoencoder.py", "_compression.py"}
 STAGES = {  # part of the flow -> the parts of the flow that it may import
     "projection": {"projection", "label_maps", "whole", "layers"},
-    "layers": {"layers"},
+    "layers": {"layers", "edges"},
     "backbones": {"backbones", "layers", "keras_private"},
     "decoders": {"decoders", "layers", "backbones", "projection"},
 }

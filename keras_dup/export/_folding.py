@@ -12,7 +12,13 @@ from keras import layers, ops
 from keras_dup import _keras_private
 from keras_dup._labelled import copy_labels
 from keras_dup.export._label_maps import LabelMap, PackedLabels, Unpack
-from keras_dup.layers import AdaptiveTemperatureSoftmax, BilinearUpsampling, Crop, DUpsampling
+from keras_dup.layers import (
+    AdaptiveTemperatureSoftmax,
+    BilinearUpsampling,
+    Crop,
+    DUpsampling,
+    Subsampling,
+)
 
 __all__ = ["fold"]
 
@@ -39,7 +45,8 @@ def fold(
 ) -> keras.Model:
     """Returns a copy of a network that computes the same label maps with fewer operations.
 
-    Batch norm after a convolution becomes part of the kernel and bias. The temperature becomes part
+    Batch norm after a convolution becomes part of the kernel and bias. Subsampling before a 1x1
+    convolution becomes its stride. The temperature becomes part
     of W and of the mean. For a label map temperature and softmax are dropped, since they do not
     change which class is largest. The largest class is then found in the packed layout
     (B, h, w, r*r, K), and only class ids are rearranged into pixels, one row of the windows at a
@@ -143,13 +150,16 @@ def _copy(model, replaced, dtype):
     """
     model = keras.Model(model.inputs, model.outputs, name=model.name)  # without its optimizer
     norms, copies = _foldable(model), {}
-    folded = set(norms.values())
+    folded, sampled = set(norms.values()), _sampled(model)
+    for old in sampled.values():
+        beginning = Beginning.from_config(old.get_config()) if old.start else _skip
+        replaced = {**replaced, old: beginning}
 
     def copy(layer):
         if not isinstance(layer, layers.Layer):
             return layer  # of keras.ops: nothing to copy
         new = _skip if layer in norms else replaced.get(layer)
-        new = new or _copied(layer, layer in folded, dtype)
+        new = new or _copied(layer, layer in folded, dtype, sampled.get(layer))
         if new is not _skip:
             copies[layer] = new
         return new
@@ -166,12 +176,31 @@ def _copy(model, replaced, dtype):
     return clone, copies
 
 
-def _copied(layer, with_bias, dtype):
+@keras.saving.register_keras_serializable(package="keras_dup")
+class Beginning(Subsampling):
+    """What a convolution of the same stride has to read to do the subsampling itself."""
+
+    def call(self, x):
+        return self.completed(x)[:, self.start :, self.start :]
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        rest = self.stride - 1
+        sides = [
+            side and max(side - self.start, (side + rest) // self.stride * self.stride - rest)
+            for side in (height, width)
+        ]
+        return (batch, *sides, channels)
+
+
+def _copied(layer, with_bias, dtype, sampling=None):
     if _keras_private.is_functional(layer):
         return _copy(layer, {}, dtype)[0]  # with its weights
     config = layer.get_config()
     if with_bias:
         config["use_bias"] = True
+    if sampling:
+        config["strides"] = sampling.stride
     if dtype and not isinstance(layer, _HEAD) and not _is_softmax(layer):
         config["dtype"] = dtype
     return type(layer).from_config(config)
@@ -193,6 +222,17 @@ def _foldable(model):
                 and convolution.data_format == "channels_last"
             ):
                 found[norm] = convolution
+    return found
+
+
+def _sampled(model):
+    """{1x1 convolution: the subsampling before it}, where no other layer reads the subsampling."""
+    graph, found = _Graph(model), {}
+    for layer in model.layers:
+        if type(layer) is layers.Conv2D and layer.kernel_size == layer.strides == (1, 1):
+            before = graph.before(layer)
+            if type(before) is Subsampling:
+                found[layer] = before
     return found
 
 

@@ -20,7 +20,7 @@ class LabelMap(layers.Layer):
     """
 
     def call(self, x):
-        return _largest(x)
+        return ops.cast(_largest(x), _id_type(x.shape[-1]))
 
     def compute_output_spec(self, x):
         return keras.KerasTensor(x.shape[:-1], _id_type(x.shape[-1]))
@@ -91,15 +91,17 @@ class PackedLabels(DUpsampling):
         for row in range(self.ratio):
             with _after(rows[-2:-1]):
                 scores = ops.conv(x, self.kernel[row], padding="valid") + self.bias[row]
-                ids = self._search(scores)
-                rows.append(ops.reshape(ids, (batch, height, 1, width * self.ratio)))
-        ids = ops.concatenate(rows, axis=2)
+                shape = batch, height, 1, width * self.ratio
+                rows.append(self._search(scores, shape))
+        ids = ops.cast(ops.concatenate(rows, axis=2), _id_type(self.num_classes))
         return ops.reshape(ids, (batch, height * self.ratio, width * self.ratio, 1))
 
-    def _search(self, scores):
+    def _search(self, scores, shape):
         if self.jit_compile:
-            return _compiled_largest()(ops.reshape(scores, (-1, self.num_classes, self.ratio)))
-        return _largest(ops.reshape(scores, (-1, self.ratio, self.num_classes)))
+            scores = ops.reshape(scores, (-1, self.num_classes, self.ratio))
+            return ops.reshape(_compiled_largest()(scores), shape)
+        # XNNPACK reshapes scores, not class ids
+        return _largest(ops.reshape(scores, (*shape, self.num_classes)))
 
     def compute_output_spec(self, x):
         shape = self.compute_output_shape(x.shape)
@@ -133,8 +135,8 @@ def _largest(scores):
     if keras.backend.backend() == "tensorflow":  # there Keras adds operations for the sign of zero
         import tensorflow as tf
 
-        return tf.cast(tf.argmax(scores, -1, tf.int32), _id_type(scores.shape[-1]))
-    return ops.cast(ops.argmax(scores, axis=-1), _id_type(scores.shape[-1]))
+        return tf.argmax(scores, -1, tf.int32)
+    return ops.argmax(scores, axis=-1)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dup import models, projection
+from keras_dup import layers, models, projection
 from keras_dup.export import _label_maps, fold
 
 SIZES = ((33, 50), (16, 16), (1, 40))
@@ -103,6 +103,28 @@ def test_a_folded_network_answers_as_the_model_does(kind):
                 np.testing.assert_array_equal(got, expected.argmax(-1))
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_a_convolution_does_the_subsampling_before_it(start):
+    image = keras.Input((None, None, 3))
+    x = layers.Subsampling(8, start)(image)
+    model = keras.Model(image, keras.layers.Conv2D(5, 1)(x))
+    folded = fold(model, "probabilities")
+    assert not any(type(layer) is layers.Subsampling for layer in folded.layers)
+    for side in (1, 5, 7, 8, 9, 12, 13):
+        image = np.random.default_rng(side).normal(size=(2, side, side + 8, 3)).astype("float32")
+        expected = keras.ops.convert_to_numpy(model(image))
+        found = keras.ops.convert_to_numpy(folded(image))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        (symbolic,) = keras.tree.flatten(folded(keras.KerasTensor(image.shape)))
+        assert symbolic.shape == found.shape == expected.shape
+    if keras.backend.backend() == "tensorflow":  # sizes that are not known beforehand
+        import tensorflow as tf
+
+        spec = tf.TensorSpec((None, None, None, 3))
+        found = tf.function(folded, autograph=False, input_signature=[spec])(image)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles everything")

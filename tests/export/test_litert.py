@@ -4,10 +4,12 @@ import json
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
+from small_backbones import few_units
 
-from keras_dup import data
+from keras_dup import data, export, models
 from keras_dup.export import _mobile
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -61,6 +63,79 @@ def test_what_xnnpack_runs_is_counted():
     assert with_it["delegated"] > with_it["operations"] / 2
     costly = {"CONV_2D", "DEPTHWISE_CONV_2D", "RESIZE_BILINEAR", "DEPTH_TO_SPACE", "MEAN"}
     assert costly & set(without["others"]) and not costly & set(with_it["others"])
+
+
+DECODERS = {
+    "bilinear": {"decoder": "bilinear"},
+    "thin branch": {"decoder": "bilinear", "fusion_stride": 4, "coarse_scores": True}
+    | {"fusion_channels": 8, "low_level_channels": 8, "context_channels": 8},
+    "dupsampling": {"decoder": "dupsampling"},
+    "dupsampling, ratio 4": {"decoder": "dupsampling", "fusion_stride": 8, "ratio": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """A function: the small network of each kind, or of a backbone of the project."""
+    networks = {}
+
+    def network(name):
+        if name not in networks:
+            given = {
+                "backbone": encoder(),
+                "low_level_features": ("low",),
+                **DECODERS.get(name, {}),
+            }
+            if name not in DECODERS:
+                given |= {"backbone": name, "low_level_features": ("b2u1c3",), "channels": 8}
+            if given.get("decoder") != "bilinear":
+                given["projection"] = "random"
+            with pytest.MonkeyPatch.context() as patch:
+                few_units(patch)
+                networks[name] = models.build(num_classes=7, **given)
+        return networks[name]
+
+    return network
+
+
+def encoder():
+    """A feature "low" at stride 4 and the last feature at stride 16."""
+    x = image = keras.Input((None, None, 3))
+    for name in ("low", "last"):
+        x = keras.layers.Conv2D(8, 4, 4, padding="same", activation="relu", name=name)(x)
+    return keras.Model(image, x, name="small")
+
+
+def outside(network, quantize, size, output):
+    """What XNNPACK leaves to the plain kernels, as the report has it."""
+    ranges = [data.Shapes(1, size).image(0)]
+    content = _mobile._convert(export.fold(network, output), quantize, size, ranges)
+    runner = _mobile.interpreter()(model_content=content)
+    runner.allocate_tensors()
+    return _mobile.delegated(runner)["others"]
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+@pytest.mark.parametrize("name", [*DECODERS, "efficientnet_lite0"])
+def test_xnnpack_runs_all_of_a_file_of_probabilities(networks, name, quantize):
+    found = outside(networks(name), quantize, (33, 50), "probabilities")
+    # pixels come as uint8, which XNNPACK makes no int8 of, and it has no softmax of 8 bits
+    assert found == ({"QUANTIZE": 1, "SOFTMAX": 1} if quantize else {})
+
+
+def test_xnnpack_runs_all_of_it_where_nothing_is_cut_or_repeated(networks):
+    assert outside(networks("dupsampling"), None, (32, 48), "probabilities") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "searches", "quantize"), [("bilinear", 1, None), ("dupsampling, ratio 4", 4, "int8")]
+)
+def test_of_a_label_map_xnnpack_leaves_what_handles_class_ids(networks, name, searches, quantize):
+    found = outside(networks(name), quantize, (33, 50), "label_map")
+    expected = {"ARG_MAX": searches, "CAST": 1}
+    if searches > 1:  # put the rows of windows together, cut at the size of the image
+        expected |= {"CONCATENATION": 1, "RESHAPE": 2, "SLICE": 1}
+    assert found == expected | ({"QUANTIZE": 1} if quantize else {})
 
 
 @pytest.mark.parametrize("language", ["kotlin", "swift"])
