@@ -94,8 +94,8 @@ def build(
             project's own backbones reach it by atrous convolution. A `keras.Model` has one output
             stride, which is its default.
         low_level_features: names of features of the backbone, any number; () for none. Of a
-            `keras.Model`: names of layers or of levels of its `pyramid_outputs`, () by default.
-            They are fused from coarse to fine.
+            `keras.Model`: names of layers, of its outputs (`output_names`) or of levels of its
+            `pyramid_outputs`, () by default. They are fused from coarse to fine.
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
         projection: a `LabelProjection`; a `LabelAutoencoder`, whose decoder then is the upsampling;

@@ -17,30 +17,28 @@ def encoder(
 ) -> tuple[keras.Model, dict[str, int]]:
     """Cuts a functional model down to an encoder.
 
-    The last feature is the output of the model if that is a feature map (B, h, w, C), else (in a
-    classifier) the last feature map before it.
+    The last feature is the output of the model if that is a feature map (B, h, w, C), of several
+    the coarsest; else (in a classifier) the last feature map before it.
 
     Args:
         model: a functional `keras.Model` with one image input, of `keras.applications`, keras-hub
             or your own. It may be built for one size, a multiple of its stride.
-        low_level_features: names of layers, of outputs of a model that returns a dict, or of levels
-            of `model.pyramid_outputs` ("P2").
+        low_level_features: names of layers, of outputs (the keys of a dict, else
+            `model.output_names`), or of levels of `model.pyramid_outputs` ("P2").
         output_stride: the required stride of the last feature; None accepts any.
 
     Returns: a `keras.Model` image -> {name: feature}, ending in "last", and {name: stride}.
 
     Raises:
         ValueError: the model is not functional or has another input; a layer in it puts batch norm
-            into training mode; a name is unknown; there is no feature map; a stride is not a power
-            of two; or the stride of the last feature is not `output_stride` (the message names the
-            layer to cut the model at).
+            into training mode; a name is unknown; there is no feature map, or tokens come after it;
+            a stride is not known or not a power of two; or the stride of the last feature is not
+            `output_stride` (the message names the layer to cut the model at).
     """
     image = _image(model)
     check_training(model)
     maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
-    outputs = getattr(model, "output", None)  # a Sequential has none
-    if isinstance(outputs, dict):
-        maps |= {name: x for name, x in outputs.items() if len(x.shape) == 4}
+    maps |= {name: x for name, x in _outputs(model).items() if len(x.shape) == 4}
     levels = {**maps, **getattr(model, "pyramid_outputs", {})}
     unknown = [name for name in low_level_features if name not in levels]
     if unknown:
@@ -100,20 +98,42 @@ def _sizes(image, features, height, width):
     return {name: tuple(x.shape[1:3]) for name, x in traced.items()}
 
 
+def _outputs(model):
+    """{name: output}; an output may be of no layer, but of `keras.ops`."""
+    outputs = getattr(model, "output", None)  # a Sequential has none
+    if isinstance(outputs, dict):
+        return outputs
+    return dict(zip(getattr(model, "output_names", ()), model.outputs, strict=False))
+
+
 def _last(model, maps, sizes):
-    outputs = model.outputs
-    for name in reversed(maps):
-        if maps[name] is outputs[0] or (min(sizes[name]) > 1 and len(outputs[0].shape) != 4):
-            return name
-        if len(outputs) > 1 and any(maps[name] is x for x in outputs):
-            return name
-    raise ValueError(
-        f"build: {model.name} gives {tuple(outputs[0].shape)} and has no feature map "
-        "(B, h, w, channels); tokens (B, N, channels) have to be reshaped to one"
-    )
+    outputs = [name for name, x in maps.items() if any(x is y for y in model.outputs)]
+    if outputs:
+        return min(reversed(outputs), key=lambda name: sizes[name][0] or 0)
+    shape = tuple(model.outputs[0].shape)
+    spatial = [name for name in maps if None in sizes[name] or min(sizes[name]) > 1]
+    if len(shape) > 2 or not spatial:
+        raise ValueError(
+            f"build: {model.name} gives {shape}, which is no feature map (B, h, w, channels); "
+            "tokens (B, N, channels) have to be reshaped to one"
+        )
+    last = spatial[-1]
+    after = model.layers[[layer.name for layer in model.layers].index(last) + 1 :]
+    if any(len(getattr(layer.output, "shape", ())) == 3 for layer in after):
+        raise ValueError(
+            f"build: {model.name} makes tokens (B, N, channels) of its last feature map, {last}; "
+            "end the encoder at its last tokens, reshaped to a map (B, h, w, channels), or at "
+            f'{model.name}.get_layer("{last}").output'
+        )
+    return last
 
 
 def _stride(model, name, size, side):
+    if None in size:
+        raise ValueError(
+            f"build: {model.name} does not tell the size of {name} for an image of {side} "
+            f"x {side}; make it for one size of image, not for (None, None, 3)"
+        )
     stride = side // size[0]
     if stride * size[0] != side or stride & (stride - 1):
         raise ValueError(
@@ -125,7 +145,7 @@ def _stride(model, name, size, side):
 
 def _unreachable(model, last, stride, wanted, sizes, side):
     advice = f"give output_stride={stride}"
-    fitting = [name for name, size in sizes.items() if size[0] * wanted == side]
+    fitting = [name for name, size in sizes.items() if (size[0] or 0) * wanted == side]
     if fitting:
         earlier = f'{model.name}.get_layer("{fitting[-1]}").output'
         advice += f", or end the encoder earlier: keras.Model({model.name}.input, {earlier})"

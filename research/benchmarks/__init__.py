@@ -2,7 +2,7 @@
 
 What they printed is in RESULTS.md beside this file and in results/.
 
-    speed             image to label map, beside keras-hub's and keras-cv's networks
+    speed             image to label map, beside keras-hub's, keras-cv's and zeromodels' networks
     operations        where the time of one of these networks goes
     decoder           the decoder alone, and the head alone
     pareto            mIoU against time of every decoder of the experiments

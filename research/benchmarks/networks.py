@@ -4,7 +4,9 @@ Weights and batch norms are at random, since grappler drops a bias of zeros. Our
 deployed (`export.fold`); the vanilla decoder's (DeepLabv3+, Fig. 1 of the paper) folded too, which
 spares its batch norms and its softmax. What the peers give is resized to the image, then the
 argmax. "ours, keras-hub's encoder" is our decoder on the peer's ResNet-50, with its low-level
-feature, P2. bfloat16: ours by `fold(dtype=)`, the peers' by Keras's dtype policy of that name.
+feature, P2. zeromodels' encoders are its DeepLabV3's dilated ResNet-50, stride 8, and its
+SegFormer's MiT-B0, stride 32, which takes square images only. bfloat16: ours by `fold(dtype=)`, the
+peers' by Keras's dtype policy of that name.
 """
 
 import importlib.util
@@ -38,6 +40,13 @@ def networks(size):
     }
     if importlib.util.find_spec("keras_cv"):  # the extra `peers`
         found["keras-cv DeepLabV3+, P5"] = lambda: keras_cvs(size)
+    if importlib.util.find_spec("zeromodels"):  # the same extra
+        found |= {
+            "ours, zeromodels' ResNet-50, 8": lambda: ours_on_zeromodels("DeepLabV3", size),
+            "zeromodels DeepLabV3, 8": lambda: zeromodels_own("DeepLabV3", size),
+            "ours, zeromodels' MiT-B0": lambda: ours_on_zeromodels("SegFormer", size),
+            "zeromodels SegFormer-B0": lambda: zeromodels_own("SegFormer", size),
+        }
     return found
 
 
@@ -120,10 +129,35 @@ def keras_cvs_model(size):
     return keras_cv.models.DeepLabV3Plus(num_classes=21, backbone=encoder)
 
 
+def ours_on_zeromodels(name, size):
+    """Our decoder on the encoder of zeromodels' DeepLabV3 or SegFormer, for one size of image."""
+    encoder = zeromodels_model(f"{name}Model", size)
+    features = tuple(encoder.output_names[:-1][:1])  # of SegFormer's four outputs
+    rescaling = keras.layers.Rescaling(1 / 127.5, -1)
+    return ours(None, encoder, features, preprocessing=rescaling)
+
+
+def zeromodels_own(name, size):
+    """zeromodels' DeepLabV3 or SegFormer, whose scores have the size of the image."""
+    model = disturbed(zeromodels_model(f"{name}SemanticSegment", size, num_classes=21))
+    return lambda image: _label_map(model(image / 127.5 - 1, training=False), image)
+
+
+def zeromodels_model(name, size, **keywords):
+    from zeromodels.models import deeplabv3, segformer
+
+    if name.startswith("SegFormer"):  # B0
+        keywords |= {"embed_dim": (32, 64, 160, 256), "depths": (2, 2, 2, 2)}
+    kind = getattr(segformer if name.startswith("SegFormer") else deeplabv3, name)
+    return kind(image_size=tuple(size), **keywords)
+
+
 def _label_map(scores, image):
     import tensorflow as tf
 
-    return tf.argmax(tf.image.resize(scores, tf.shape(image)[1:3]), -1, tf.int32)
+    if scores.shape[1:3] != image.shape[1:3]:
+        scores = tf.image.resize(scores, tf.shape(image)[1:3])
+    return tf.argmax(scores, -1, tf.int32)
 
 
 def multiply_adds(network, image):

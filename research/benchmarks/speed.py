@@ -1,4 +1,4 @@
-"""Image to label map: this package's networks, the vanilla decoder's, keras-hub's, keras-cv's.
+"""Image to label map: this package's networks, the vanilla decoder's, and those of its peers.
 
     python -m research.benchmarks.speed [--size 512 512] [--batch 1] [--runs 9]
         [--runtimes graph xla litert onnxruntime] [--only WORD ...] [--output FILE.json]
@@ -26,6 +26,7 @@ from research import interpreter
 from research.benchmarks.machine import machine, printed_by
 from research.benchmarks.networks import multiply_adds, networks
 
+PEERS = "keras-hub", "keras-cv", "zeromodels"
 SIDE = 2048  # of the matrices
 CORES = len(os.sched_getaffinity(0))
 
@@ -133,7 +134,7 @@ def main():
         chosen = {name: known[name] for name in known if any(word in name for word in only)}
         results = measured(chosen, image, arguments)
     results["mib"] = {name: memory(name, arguments) for name in results["multiply_adds"]}
-    peers = [name for name in ("keras-hub", "keras-cv") if any(name in n for n in results["mib"])]
+    peers = [name for name in PEERS if any(name in n for n in results["mib"])]
     results = {"size": arguments.size, "batch": arguments.batch, **results}
     if not arguments.memory:
         results["machine"] = machine(*peers, "ai-edge-litert", "onnxruntime")

@@ -128,6 +128,52 @@ def test_encoders_that_do_not_fit_are_named():
         models.build(shallow)
 
 
+def stages(size=None):
+    """Features at strides 4 to 32, as outputs; the ones at 4 and 16 are of `keras.ops`."""
+    x, outputs = keras.Input((size, size, 3)), []
+    image = x
+    for stride in (4, 8, 16, 32):
+        x = keras.layers.Conv2D(4, 3, strides=4 if stride == 4 else 2, padding="same")(x)
+        x = x + 1 if stride in (4, 16) else x
+        outputs.append(x)
+    return keras.Model(image, outputs, name="stages")
+
+
+def test_of_several_outputs_the_coarsest_is_the_last_feature():
+    backbone = stages()
+    names = tuple(backbone.output_names[:3])
+    encoder, strides = keras_model.encoder(backbone, names)
+    assert list(strides.values()) == [4, 8, 16, 32] and tuple(strides) == (*names, "last")
+    for name, expected in zip((*names, "last"), backbone.outputs, strict=True):
+        assert encoder.output[name] is expected
+    end = backbone.outputs[2]  # not the output of a layer
+    assert keras_model.encoder(keras.Model(backbone.input, end))[1] == {"last": 16}
+
+
+def test_a_vision_transformer_is_not_cut_before_its_tokens():
+    x = image = keras.Input((64, 64, 3))
+    x = keras.layers.Conv2D(4, 16, 16, name="patches")(x)
+    x = keras.layers.Dense(4)(keras.layers.Reshape((16, 4))(x))
+    with pytest.raises(
+        ValueError, match=r"gives \(None, 16, 4\), which is no feature map .*tokens"
+    ):
+        models.build(keras.Model(image, x))
+    x = keras.layers.Dense(10)(keras.layers.GlobalAveragePooling1D()(x))
+    with pytest.raises(ValueError, match=r"makes tokens .* of its last feature map, patches; end"):
+        models.build(keras.Model(image, x))
+
+
+def test_a_size_that_keras_does_not_know_is_named():
+    class Unknown(keras.layers.Layer):
+        def compute_output_spec(self, x):
+            return keras.KerasTensor((None, None, None, 4))
+
+    image = keras.Input((None, None, 3))
+    x = Unknown(name="unknown")(image)
+    with pytest.raises(ValueError, match="does not tell the size of unknown for an image of 256"):
+        models.build(keras.Model(image, x))
+
+
 def test_multiply_adds_of_an_encoder_are_counted_inside_it():
     backbone = applications.MobileNetV2(weights=None, include_top=False)
     inside = flops.count(backbone, (224, 224))["total"]
