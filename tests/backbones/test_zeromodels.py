@@ -38,6 +38,14 @@ def made(name, **arguments):
     return kind(**given)
 
 
+def reshaped(vit):
+    """Its tokens as a map, as on the page."""
+    image = keras.Input(vit.input_shape[1:])
+    rows, columns = (side // 16 for side in vit.input_shape[1:3])
+    tokens = vit(image)[:, -rows * columns :]
+    return keras.Model(image, keras.layers.Reshape((rows, columns, tokens.shape[-1]))(tokens))
+
+
 @pytest.mark.usefixtures("without_values")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_a_row_of_the_table_builds_as_it_says(row):
@@ -50,6 +58,8 @@ def test_a_row_of_the_table_builds_as_it_says(row):
         message = "is no feature map .*tokens" if "tokens" in outputs else "no stride 2, 4, 8"
         with pytest.raises(ValueError, match=message):
             models.build(backbone, 3, projection="random")
+        if "reshape" in outputs:
+            models.build(reshaped(made(name, **arguments | {"as_backbone": False})), 3, 16)
         return
     strides = [int(stride) for stride in outputs.split(",")]
     _, found = keras_model.encoder(backbone, tuple(backbone.output_names))
