@@ -91,17 +91,17 @@ class PackedLabels(DUpsampling):
         for row in range(self.ratio):
             with _after(rows[-2:-1]):
                 scores = ops.conv(x, self.kernel[row], padding="valid") + self.bias[row]
-                shape = batch, height, 1, width * self.ratio
-                rows.append(self._search(scores, shape))
-        ids = ops.cast(ops.concatenate(rows, axis=2), _id_type(self.num_classes))
+                rows.append(self._search(scores, width * self.ratio))
+        ids = ops.cast(ops.stack(rows, axis=1), _id_type(self.num_classes))  # (B*h, r, w*r)
         return ops.reshape(ids, (batch, height * self.ratio, width * self.ratio, 1))
 
-    def _search(self, scores, shape):
+    def _search(self, scores, width):
+        """Class ids (B*h, width)."""
         if self.jit_compile:
             scores = ops.reshape(scores, (-1, self.num_classes, self.ratio))
-            return ops.reshape(_compiled_largest()(scores), shape)
-        # XNNPACK reshapes scores, not class ids
-        return _largest(ops.reshape(scores, (*shape, self.num_classes)))
+            return ops.reshape(_compiled_largest()(scores), (-1, width))
+        # XNNPACK reshapes scores, not class ids; of more axes TensorFlow's argmax is slower
+        return _largest(ops.reshape(scores, (-1, width, self.num_classes)))
 
     def compute_output_spec(self, x):
         shape = self.compute_output_shape(x.shape)

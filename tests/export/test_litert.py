@@ -134,7 +134,7 @@ def test_of_a_label_map_xnnpack_leaves_what_handles_class_ids(networks, name, se
     found = outside(networks(name), quantize, (33, 50), "label_map")
     expected = {"ARG_MAX": searches, "CAST": 1}
     if searches > 1:  # put the rows of windows together, cut at the size of the image
-        expected |= {"CONCATENATION": 1, "RESHAPE": 2, "SLICE": 1}
+        expected |= {"PACK": 1, "RESHAPE": 2, "SLICE": 1}
     assert found == expected | ({"QUANTIZE": 1} if quantize else {})
 
 
