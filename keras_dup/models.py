@@ -164,6 +164,7 @@ def build(
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
     if known and fitted is not None:
         known["num_classes"] = fitted.num_classes
+        decoder = decoder or (None if known["decoder"] == "dupsampling" else "dupsampling")
     network = _network.resolve(
         preset,
         preprocessing,

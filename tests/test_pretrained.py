@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference
 
-from keras_dup import _deeplab, _pretrained, models
+from keras_dup import _deeplab, _pretrained, models, projection
 
 pytest.importorskip("tensorflow", reason="reads and writes TensorFlow checkpoints")
 NETWORKS = {
@@ -266,6 +266,19 @@ def test_a_saved_model_gives_its_weights_to_a_built_one(tmp_path, ending):
         models.build(**{**SMALL, "num_classes": 4}, weights=path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         models.build(**SMALL, weights=tmp_path / f"none{ending}")
+
+
+def test_a_w_beside_a_trained_bilinear_network_makes_the_decoder_that_uses_it():
+    thin = {"decoder": "bilinear", "fusion_stride": 4, "coarse_scores": True}
+    trained = models.build(**{**SMALL, **thin, "projection": None})
+    w = projection.fit(
+        [np.arange(1024).reshape(32, 32) % 5] * 2, num_classes=5, ratio=16, channels=8
+    )
+    model = models.build(weights=trained, projection=w)
+    np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], w.matrix)
+    assert models.build(weights=trained).get_layer("bilinear").ratio == 4
+    with pytest.raises(ValueError, match="projection"):
+        models.build(weights=trained, projection=w, ratio=4)
 
 
 def test_a_file_of_keras_applications_fills_mobilenet_v2(tmp_path):

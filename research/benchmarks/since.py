@@ -166,7 +166,7 @@ def main():
     programs = [p for p in programs if any(word in " ".join(p) for word in arguments.only)]
     results = {"machine": machine("jax"), "then": arguments.commit, "runs": arguments.runs}
     results["rows"] = rows = {}
-    print(f"{'':40} {'then':>9} {'now':>9}   now / then")
+    print(f"{'':40}{'then':>9}   {'now':>9}      now / then")
     with tempfile.TemporaryDirectory() as folder:
         tree = pathlib.Path(folder) / "then"
         git = ["git", "-C", str(ROOT), "worktree"]
@@ -176,12 +176,10 @@ def main():
                 row = rows[", ".join(program)] = compared(program, tree, ROOT, arguments.runs)
                 same = " the same file" * ("file" in row["facts"]["now"])
                 same *= row["facts"]["now"] == row["facts"]["then"]
-                print(
-                    f"{', '.join(program):40} {1e3 * row['then']:6.1f} ms {1e3 * row['now']:6.1f} ms"
-                    f"   {row['ratio']:.3f} ({row['quartiles'][0]:.3f} to "
-                    f"{row['quartiles'][1]:.3f}){same}",
-                    flush=True,
-                )
+                milliseconds = "".join(f"{1e3 * row[side]:9.1f} ms" for side in ("then", "now"))
+                first, last = row["quartiles"]
+                ratio = f"   {row['ratio']:.3f} ({first:.3f} to {last:.3f}){same}"
+                print(f"{', '.join(program):40}{milliseconds}{ratio}", flush=True)
         finally:
             subprocess.run([*git, "remove", "--force", tree], check=True)
     if arguments.output:
