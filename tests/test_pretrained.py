@@ -271,9 +271,8 @@ def test_a_saved_model_gives_its_weights_to_a_built_one(tmp_path, ending):
 def test_a_w_beside_a_trained_bilinear_network_makes_the_decoder_that_uses_it():
     thin = {"decoder": "bilinear", "fusion_stride": 4, "coarse_scores": True}
     trained = models.build(**{**SMALL, **thin, "projection": None})
-    w = projection.fit(
-        [np.arange(1024).reshape(32, 32) % 5] * 2, num_classes=5, ratio=16, channels=8
-    )
+    maps = [np.arange(4096).reshape(64, 64) // k % 5 for k in (1, 3, 64)]
+    w = projection.fit(maps, num_classes=5, ratio=16, channels=8)
     model = models.build(weights=trained, projection=w)
     np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], w.matrix)
     assert models.build(weights=trained).get_layer("bilinear").ratio == 4

@@ -2,7 +2,7 @@
 
     python -m research.benchmarks.pareto [--size 512 512] [--runs 15] [--draw]
 
-The rows are those of two tables of experiments that have results, as they are deployed
+The rows are those of two tables of experiments that have several results, as they are deployed
 (`export.fold`): image -> label map. All networks run in TensorFlow's graph mode and in LiteRT,
 float32, in one process, interleaved, medians, on all cores. mIoU is the mean of a row's seeds on
 val; of the animals that of the frequent classes. Weights are drawn at random: the time does not
@@ -51,8 +51,8 @@ def measured(size, repeats):
     image = tf.cast(Shapes(1, size).image(0), tf.float32)[None]
     rows, functions = {}, {}
     for table in TABLES:
-        rows[table] = {}
-        for row, results in runs.results(table).items():
+        rows[table], found = {}, runs.results(table)
+        for row, results in found.items() if len(found) > 1 else ():
             model = network(table, row)
             counts = flops.count(model, tuple(size))
             own = "" if results[0]["recipe"]["decoder"] == "bilinear" else "DUpsampling, "

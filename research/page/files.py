@@ -18,8 +18,9 @@ PEER_TEXT = """\
 Images of animals of PASCAL VOC 2012 val; the peer, DeepLabv3 on MobileNetV2 in 8 bits, was trained
 on more images, in which all classes occur."""
 BLOCKS_TEXT = """\
-Of the borders between labels, those that lie on the grid of the 16 x 16 windows, on the val images
-of the animals. The share of borders that know nothing of the windows is 1 / 16, 6.25 %."""
+Of the borders between labels, those that lie on the grid of 16 x 16 pixels, one for each feature
+at stride 16, on the val images of the animals. The share of borders that know nothing of such a
+grid is 1 / 16, 6.25 %."""
 ANIMALS = ("cat", "cow", "dog", "horse", "person", "sheep")
 
 

@@ -3,10 +3,12 @@
     python -m research.probes.blocks
 
 Predicts the val images of training/recipes/voc_animals_efficientnet_lite0.py in $KERAS_DUP_DATA
-with `voc_animals` and counts the borders between labels that lie on the grid of its 16 x 16
-windows: of the predictions, and of the label maps, whose borders know nothing of a grid. Writes
-research/results/blocks.json.
+with `voc_animals` and counts the borders between labels that lie on the grid of 16 x 16 pixels, one
+for each of its coarsest features: of the predictions, and of the label maps, whose borders know
+nothing of a grid. Writes research/results/blocks.json; rows of other networks stay there.
 """
+
+import json
 
 from tqdm import tqdm
 
@@ -29,12 +31,13 @@ def main():
     _, val = training.datasets(training.load_recipe(RECIPE))
     network = export.fold(models.load(MODEL), "probabilities")
     indices = tqdm(range(len(val)), unit=" images")
-    rows = {
+    path = RESULTS / "blocks.json"
+    rows = json.loads(path.read_text())["rows"] | {
         f"{MODEL}, predictions": share(inference.predict(network, val.image(i)) for i in indices),
         "label maps": share(val.label_maps()),
     }
     result = {"command": "python -m research.probes.blocks", "ratio": RATIO, "images": len(val)}
-    write_json({**result, "rows": rows, "run": training.provenance()}, RESULTS / "blocks.json")
+    write_json({**result, "rows": rows, "run": training.provenance()}, path)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,12 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
 def test_trained_weights_bring_their_architecture_and_a_start_for_another_w():
     recipe = training.Recipe("fine", 7, backbone="efficientnet_lite0", weights="voc_animals")
     found = _cli.train._completed(recipe, {"weights"})
-    assert set(found.low_level_features) == {"b2u2c3", "b5u3c3"} and found.backbone_rate == 0.2
-    assert (found.initializer, found.temperature) == ("nearest", 1 / 16)
-    assert not found.interpolated_scores and not found.train_temperature
+    assert (found.decoder, found.fusion_stride, found.coarse_scores) == ("bilinear", 4, True)
+    assert found.low_level_features == ("b2u2c3",) and found.backbone_rate == 0.2
+    found = _cli.train._completed(recipe, {"weights", "decoder"})
+    assert (found.decoder, found.fusion_stride, found.temperature) == ("dupsampling", 0, 1 / 16)
+    assert found.low_level_features == ("b2u2c3",) and not found.train_temperature
+    assert found.interpolated_scores  # the decoder of the file is another
 
 
 def test_a_trained_network_is_fine_tuned_to_other_classes_by_one_command(
