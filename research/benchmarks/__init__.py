@@ -15,5 +15,6 @@ What they printed is in RESULTS.md beside this file and in results/.
     input_pipeline    images per second into training, beside keras-cv's layers
     serving           images per second, latency and memory of a server under 32 callers
     gpu               networks, training steps and the head on a GPU, through JAX
+    since             this commit beside another, in pairs: is anything slower?
     figure            draws the results
 """
