@@ -105,7 +105,8 @@ def fuse_features(
             feature, fusion.low_level_channels, size=size, name=f"fuse_{name}_projection"
         )
         if meeting < stride:
-            x = _raised(x, stride // meeting, detail, name, fusion.context_channels)
+            like = detail if ratio > 1 else feature  # the order of layers in old files
+            x = _raised(x, stride // meeting, like, name, fusion.context_channels)
             stride = meeting
         x = layers.Concatenate(name=f"fuse_{name}_concat")([x, detail])
         x = separable_convolution(x, fusion.filters, name=f"fuse_{name}_1")

@@ -290,8 +290,12 @@ def labelled(tmp_path):
 
 @pytest.mark.slow
 def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
-    options = ["--input-size", "48", "64", "--calibration", labelled[1]]
-    formats = ["--formats", "saved_model_bfloat16", "litert", "litert_int8", "onnx"]
+    for i, (name, label) in enumerate((("cat", 8), ("astronaut", 15))):  # what the model knows
+        photograph = Image.open(f"docs/images/{name}.jpg").resize((160, 128))
+        photograph.save(tmp_path / f"images/{i}.png")
+        data.save_label_map(tmp_path / f"labels/{i}.png", np.full((128, 160), label))
+    options = ["--input-size", "128", "160", "--calibration", labelled[1]]
+    formats = ["--formats", "saved_model", "litert", "litert_int8", "onnx"]
     _cli.main(["export", "voc_animals", "-o", str(tmp_path / "out"), *labelled, *options, *formats])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line for line in lines[-5:]}
@@ -301,8 +305,6 @@ def test_export_measures_its_files_in_one_table(labelled, tmp_path, capsys):
     measured = {row["format"]: row for row in measured}
     assert measured["onnx"]["equal_pixels"] >= 0.999
     assert measured["litert_int8"]["bytes"] < measured["litert"]["bytes"] / 3
-    # half the weights, and the graph, which a SavedModel holds once a signature
-    assert measured["saved_model_bfloat16"]["bytes"] < 0.75 * measured["litert"]["bytes"]
     with zipfile.ZipFile(tmp_path / "out/litert_int8.tflite") as archive:
         assert archive.read("classes.txt").decode().split()[:2] == ["background", "aeroplane"]
     for name in ("litert.tflite", "litert_int8.tflite", "model.onnx"):
