@@ -104,7 +104,8 @@ def build(
             does not change W, and a network with a random W stays poor. Give a fitted projection
             before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
-        decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1).
+        decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1). A
+            projection beside `weights` with a bilinear decoder asks for "dupsampling".
         weights: None; "imagenet", for the backbone (in the package or downloaded); a trained model
             (`keras.Model`, the path of a `.keras`, or "voc_animals" of the package), whose
             architecture is the default of the arguments above and whose weights are taken where

@@ -205,8 +205,8 @@ def _completed(recipe, given):
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:
         known["backbone_rate"] = 0.2  # it keeps what it knows
     if recipe.decoder == "dupsampling" and not given & _OF_ANOTHER_START:
-        start = {} if "interpolated_scores" in trained else {"interpolated_scores": True}
-        known |= start  # a trained DUpsampling decoder has its own
+        if "interpolated_scores" not in trained:  # else the decoder is trained, and has its own
+            known["interpolated_scores"] = True
         known["temperature"] = 1 / recipe.window_ratio
         known["train_temperature"] = False
     return dataclasses.replace(recipe, **{k: v for k, v in known.items() if k not in given})

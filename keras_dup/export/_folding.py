@@ -46,9 +46,9 @@ def fold(
     """Returns a copy of a network that computes the same label maps with fewer operations.
 
     Batch norm after a convolution becomes part of the kernel and bias. Subsampling before a 1x1
-    convolution becomes its stride. The temperature becomes part
-    of W and of the mean. For a label map temperature and softmax are dropped, since they do not
-    change which class is largest. The largest class is then found in the packed layout
+    convolution becomes its stride. The temperature becomes part of W and of the mean. For a label
+    map temperature and softmax are dropped, since they do not change which class is largest. The
+    largest class is then found in the packed layout
     (B, h, w, r*r, K), and only class ids are rearranged into pixels, one row of the windows at a
     time: the scores of all pixels never exist together.
 

@@ -23,6 +23,14 @@ def model():
     return models.load("voc_animals")
 
 
+@pytest.mark.slow
+def test_bfloat16_halves_the_weights_but_not_the_graph(model, served, tmp_path):
+    options = {"dtype": "bfloat16", "min_agreement": 0, "verbose": False}  # of drawings alone
+    half = export.saved_model(model, tmp_path / "half", **options)
+    whole = json.loads((served.parent / "1.report.json").read_text())
+    assert half["bytes"] < 0.75 * whole["bytes"]
+
+
 @pytest.fixture(scope="module")
 def served(model, tmp_path_factory):
     before = model.get_weights()

@@ -1,13 +1,13 @@
-"""VOC's 21 classes on the pictures of animals, EfficientNet-Lite0 at output stride 16: two rounds.
+"""VOC's 21 classes on the pictures of animals, DUpsampling on EfficientNet-Lite0, output stride 16.
 
     python -m training.train training/recipes/voc_animals_efficientnet_lite0.py \
-        --output training/runs/voc_animals
-    python -m training.train training/recipes/voc_animals_efficientnet_lite0.py \
-        weights=training/runs/voc_animals/model.keras steps=1400 steps_per_epoch=350 seed=1 \
-        --output training/runs/voc_animals_2
+        --output training/runs/voc_animals_dupsampling
+
+The experiments on the animals start from it. The network of the package has another decoder:
+voc_animals.py.
 
 Data: 3131 pictures of "trainaug" whose long side is 352, 302 of val; background, cat, cow, dog,
-horse, person and sheep, the other classes are rare. What it ends with: saved_models/README.md.
+horse, person and sheep, the other classes are rare.
 
 Differs from the paper in: encoder, data, crops of 257, batch 8, initial rate, that of the encoder a
 fifth of it, weight decay 4e-5, steps, DUpsampling at first nearest-neighbour upsampling, and T,
