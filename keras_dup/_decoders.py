@@ -70,7 +70,7 @@ class Fusion:
         context_channels: of x before it goes up; None leaves it as it is.
         downsample: how features come down, see `keras_dup.models.build`.
         centred: x sits at the centres of windows, in place of their first pixels; features that
-            come down are then sampled there too.
+            come down are then sampled there too, and what goes up is interpolated from there.
     """
 
     stride: int | None = None
@@ -106,7 +106,7 @@ def fuse_features(
         )
         if meeting < stride:
             like = detail if ratio > 1 else feature  # the order of layers in old files
-            x = _raised(x, stride // meeting, like, name, fusion.context_channels)
+            x = _raised(x, stride // meeting, like, name, fusion)
             stride = meeting
         x = layers.Concatenate(name=f"fuse_{name}_concat")([x, detail])
         x = separable_convolution(x, fusion.filters, name=f"fuse_{name}_1")
@@ -114,11 +114,11 @@ def fuse_features(
     return x, stride
 
 
-def _raised(x, ratio, like, name, channels=None):
-    """x at the size of `like`, by bilinear interpolation, in `channels`."""
-    if channels:
-        x = convolution(x, channels, name=f"fuse_{name}_context")
-    x = BilinearUpsampling(ratio, name=f"fuse_{name}_upsampling")(x)
+def _raised(x, ratio, like, name, fusion):
+    """x at the size of `like`, by bilinear interpolation, in the channels of the context."""
+    if fusion.context_channels:
+        x = convolution(x, fusion.context_channels, name=f"fuse_{name}_context")
+    x = BilinearUpsampling(ratio, fusion.centred, name=f"fuse_{name}_upsampling")(x)
     return Crop(name=f"fuse_{name}_crop")([x, like])
 
 
@@ -153,12 +153,13 @@ def dupsampling_decoder(
     fusion = fusion or Fusion(stride)
     fused, fused_stride = fuse_features(x, low_level_features, stride, fusion)
     if coarse_scores:
-        scores = _coarse_scores(x, upsampling.num_classes, stride // fused_stride, fused)
+        ratio = stride // fused_stride
+        scores = _coarse_scores(x, upsampling.num_classes, ratio, fused, fusion.centred)
         fused = layers.Concatenate(name="scores_concat")([fused, scores])
     codes = _codes(fused, channels, upsampling.num_classes, interpolated_scores)
     if fused_stride > upsampling.ratio:
         ratio = fused_stride // upsampling.ratio
-        codes = BilinearUpsampling(ratio, name="compressed_upsampling")(codes)
+        codes = BilinearUpsampling(ratio, fusion.centred, name="compressed_upsampling")(codes)
     return upsampling(codes)
 
 
@@ -175,12 +176,12 @@ def _codes(x, channels, num_classes, interpolated_scores):
     return layers.Add(name="compressed")([edges, interpolation(scores)])
 
 
-def _coarse_scores(x, num_classes, ratio, like):
+def _coarse_scores(x, num_classes, ratio, like, centred):
     """Class scores of x, by bilinear interpolation at the size of `like`."""
     scores = layers.Conv2D(num_classes, 1, name="scores_coarse")(x)
     if ratio == 1:
         return scores
-    scores = BilinearUpsampling(ratio, name="scores_upsampling")(scores)
+    scores = BilinearUpsampling(ratio, centred, name="scores_upsampling")(scores)
     return Crop(name="scores_crop")([scores, like])
 
 
@@ -260,12 +261,14 @@ def bilinear_decoder(
 
     Returns: (B, H', W', num_classes), logits, H' and W' at least the image's.
     """
-    fused, fused_stride = fuse_features(x, low_level_features, stride, fusion or Fusion())
+    fusion = fusion or Fusion()
+    fused, fused_stride = fuse_features(x, low_level_features, stride, fusion)
     scores = layers.Conv2D(num_classes, 1, name="scores")(fused)
     if coarse_scores:
-        coarse = _coarse_scores(x, num_classes, stride // fused_stride, fused)
+        ratio = stride // fused_stride
+        coarse = _coarse_scores(x, num_classes, ratio, fused, fusion.centred)
         scores = layers.Add(name="scores_sum")([scores, coarse])
-    return BilinearUpsampling(fused_stride, name="bilinear")(scores)
+    return BilinearUpsampling(fused_stride, fusion.centred, name="bilinear")(scores)
 
 
 def convolution(x: Any, filters: int, *, size: int = 1, name: str) -> Any:

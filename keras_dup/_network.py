@@ -151,13 +151,17 @@ def _set_strides(network, output_stride):
 
 
 def _is_centred(network):
-    """Is the last feature to be at the centres of the windows that W makes of it?
+    """Is the last feature at the centres of windows, in place of their first pixels?
 
-    Only the project's own backbones can move it there.
+    Patches of a vision transformer are. The project's own backbones move it there for the windows
+    that W makes of it; where another encoder has it is not known.
     """
-    own = isinstance(network.backbone, str)
+    if isinstance(network.backbone, keras.Model):
+        return keras_model.has_tokens(network.backbone)
+    if network.backbone in _backbones.PATCHES:
+        return True
     strides = {network.output_stride, network.fusion_stride, network.ratio} - {None}
-    return own and network.decoder == "dupsampling" and len(strides) == 1
+    return network.decoder == "dupsampling" and len(strides) == 1
 
 
 def _fusion(network):

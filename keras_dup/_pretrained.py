@@ -8,13 +8,15 @@ import keras
 import numpy as np
 
 from keras_dup import _deeplab
-from keras_dup._backend import need_tensorflow
+from keras_dup._backbones import vision_transformer
+from keras_dup._backend import is_installed, need_tensorflow
 from keras_dup._trained import copy_weights
 
-__all__ = ["IMAGENET", "load_imagenet", "load_weights"]
+__all__ = ["IMAGENET", "check_imagenet", "load_imagenet", "load_weights"]
 
 SHIPPED = {"efficientnet_lite0": "efficientnet_lite0_imagenet.npz"}  # in saved_models/
-IMAGENET = (*SHIPPED, *_deeplab.IMAGENET, "mobilenet_v2")
+_KERAS_HUB = {"vit_base_patch16": "vit_base_patch16_384_imagenet"}  # names of its presets
+IMAGENET = (*SHIPPED, *_deeplab.IMAGENET, "mobilenet_v2", *_KERAS_HUB)
 
 
 def load_weights(
@@ -30,8 +32,9 @@ def load_weights(
         backbone: its backbone.
         weights: a trained model, a file that is no `.keras`, or "imagenet": for efficientnet_lite0
             part of the package, for mobilenet_v2 of `keras.applications` (9 MB), for ResNet and
-            Xception DeepLab's archives (270 to 480 MB). Downloads happen once and are kept in
-            Keras's cache.
+            Xception DeepLab's archives (270 to 480 MB), for vit_base_patch16 keras-hub's
+            (345 MB). Downloads happen once and are kept in Keras's cache, keras-hub's in
+            Kaggle's.
         keep_w: W, which was given, stays as it is if a trained model has another.
 
     Returns: True where W was among the variables that were set.
@@ -44,10 +47,11 @@ def load_weights(
     if isinstance(weights, keras.Model):
         return copy_weights(model, weights, keep_w)
     weights = str(weights)
+    if weights == "imagenet":
+        check_imagenet(backbone)
     if weights == "imagenet" and isinstance(backbone, keras.Model):
         raise ValueError(f'build: weights="imagenet": {backbone.name} brings its own weights')
     if weights == "imagenet" and backbone in _deeplab.IMAGENET:
-        need_tensorflow(f"{backbone}'s checkpoint of DeepLab")
         weights = str(_download(backbone))
     if weights == "imagenet":
         load_imagenet(model, backbone)
@@ -74,11 +78,33 @@ def load_imagenet(model: keras.Model, backbone: str) -> None:
     elif backbone == "mobilenet_v2":
         source = keras.applications.MobileNetV2((224, 224, 3), include_top=False)
         _copy_mobilenet_v2(source, model)
+    elif backbone in _KERAS_HUB:
+        vision_transformer.copy_vit(_of_keras_hub(_KERAS_HUB[backbone]), model)
     else:
         raise ValueError(
             f'build: there are no weights "imagenet" for {backbone}; there are for '
             f"{', '.join(IMAGENET)}"
         )
+
+
+def check_imagenet(backbone: str | keras.Model) -> None:
+    """Raises ImportError where the ImageNet weights of a backbone need an extra that is missing."""
+    if backbone in _deeplab.IMAGENET:
+        need_tensorflow(f"{backbone}'s checkpoint of DeepLab")
+    if backbone in _KERAS_HUB and not is_installed("keras_hub"):
+        raise ImportError(f"{backbone}'s weights need keras-hub: pip install 'keras-dup[hub]'")
+
+
+def _of_keras_hub(preset):
+    import keras_hub
+
+    try:
+        return keras_hub.models.Backbone.from_preset(preset)
+    except Exception as error:  # of keras-hub, kagglehub and requests
+        raise OSError(
+            f"keras-hub's {preset} could not be fetched ({error}); it is fetched once, from "
+            "kaggle.com, and kept in kagglehub's cache, which can be copied from another machine"
+        ) from error
 
 
 def _copy_mobilenet_v2(source, model):

@@ -1,9 +1,8 @@
 """Multiply-adds and parameters of a model, counted from its layers (paper, Tables 2-4).
 
 The paper's decoder figures count a multiply-add as 2 operations: "1.15B" is 573 M multiply-adds.
-Convolutions and dense layers are counted and, as in the paper, one multiply-add per score for the
-mean and the temperature of DUpsampling. Products of activations with each other (attention) are not
-counted; elementwise operations only on request.
+Convolutions, dense layers and attention are counted and, as in the paper, one multiply-add per
+score for the mean and the temperature of DUpsampling; elementwise operations only on request.
 """
 
 import math
@@ -81,7 +80,7 @@ def table(
         spec = layer.compute_output_spec(*arguments, **keywords)
         if isinstance(layer, layers.Layer):
             operations, parameters = parts.get(part, (0, 0))
-            operations += _operations(layer, spec, elementwise)
+            operations += _operations(layer, arguments, spec, elementwise)
             parts[part] = operations, parameters + layer.count_params()
         return spec
 
@@ -112,7 +111,7 @@ def _part(name):
     return "head" if name.startswith((*head, "crop", "softmax")) else "backbone"
 
 
-def _operations(layer, output, elementwise):
+def _operations(layer, inputs, output, elementwise):
     if isinstance(layer, _ELEMENTWISE):
         return math.prod(output.shape) if elementwise else 0
     if isinstance(layer, DUpsampling):
@@ -128,9 +127,22 @@ def _operations(layer, output, elementwise):
         return math.prod(output.shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.Dense):
         return math.prod(output.shape[:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, layers.MultiHeadAttention):
+        return _attention(layer, *(x.shape[1] for x in inputs[:2]))
     if _keras_private.sublayers(layer, include_self=False):
         raise ValueError(
             f"flops: {layer.name} is a {type(layer).__name__}, a layer made of layers; the sizes "
             "of their inputs are not known, so their multiply-adds cannot be counted"
         )
     return 0
+
+
+def _attention(layer, queries, values):
+    """Of the four projections, of queries with keys, and of their weights with values."""
+    query, key, value, output = (
+        dense.kernel.shape
+        for dense in (layer.query_dense, layer.key_dense, layer.value_dense, layer.output_dense)
+    )
+    of_queries, of_values = math.prod(query) + math.prod(output), math.prod(key) + math.prod(value)
+    products = queries * values * (math.prod(query[1:]) + math.prod(value[1:]))
+    return queries * of_queries + values * of_values + products

@@ -170,23 +170,23 @@ class AdaptiveTemperatureSoftmax(keras.layers.Layer):
 class BilinearUpsampling(keras.layers.Layer):
     """Bilinear interpolation between features that sit at the pixels 0, r, 2r, ...
 
-        y[b, i*r + p] = (1 - p/r) x[b, i] + (p/r) x[b, min(i + 1, h - 1)],    rows, then columns
+        y[b, i*r + p] = (1 - s) x[b, i] + s x[b, i + 1],    s = p/r,    rows, then columns
 
     Features sit at the first pixels of their windows, as the backbones place them at any size of
     the image. For h features this covers (h - 1)*r + 1 rows (33 features at r = 16: 513 rows), on
     which it equals DeepLab's resize with aligned corners; the last feature is repeated after them.
-    Features at the centres of windows ("centred", as the backbones give them to DUpsampling) would
-    come out r/2 pixels too far up and left.
 
     Args:
         ratio: r, at least 2.
+        centred: features sit at the centres of windows, as patches of a vision transformer do:
+            s = (p + 1/2)/r - 1/2, from i to i - 1 where it is negative; edges are repeated.
 
     Input: (B, h, w, C).  Output: (B, h*r, w*r, C).
     """
 
-    def __init__(self, ratio: int, **kwargs: Any) -> None:
+    def __init__(self, ratio: int, centred: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.ratio = ratio
+        self.ratio, self.centred = ratio, centred
 
     def call(self, x):
         if keras.backend.backend() == "tensorflow":
@@ -198,16 +198,24 @@ class BilinearUpsampling(keras.layers.Layer):
         import tensorflow as tf
 
         height, width = (side * self.ratio for side in ops.shape(x)[1:3])
+        if self.centred:
+            y = tf.raw_ops.ResizeBilinear(images=x, size=(height, width), half_pixel_centers=True)
+            return tf.cast(y, x.dtype)
         x = with_edge(with_edge(x, 1), 2)
         y = tf.raw_ops.ResizeBilinear(images=x, size=(height + 1, width + 1), align_corners=True)
         return tf.cast(upper_left(y, height, width), x.dtype)
 
     def _upsample(self, x, axis):
         size = x.shape[axis]
-        following = ops.take(x, [min(i + 1, size - 1) for i in range(size)], axis=axis)
-        shares = [p / self.ratio for p in range(self.ratio)]
-        y = ops.stack([x * (1 - s) + following * s for s in shares], axis=axis + 1)
-        return ops.reshape(y, (*x.shape[:axis], size * self.ratio, *x.shape[axis + 1 :]))
+        before, after = (
+            ops.take(x, [min(max(i + d, 0), size - 1) for i in range(size)], axis=axis)
+            for d in (-1, 1)
+        )
+        start = (1 - self.ratio) / 2 if self.centred else 0
+        shares = [(start + p) / self.ratio for p in range(self.ratio)]
+        y = [x * (1 - abs(s)) + (before if s < 0 else after) * abs(s) for s in shares]
+        shape = (*x.shape[:axis], size * self.ratio, *x.shape[axis + 1 :])
+        return ops.reshape(ops.stack(y, axis=axis + 1), shape)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -215,7 +223,7 @@ class BilinearUpsampling(keras.layers.Layer):
         return (batch, *sides, channels)
 
     def get_config(self):
-        return {**super().get_config(), "ratio": self.ratio}
+        return {**super().get_config(), "ratio": self.ratio, "centred": self.centred}
 
 
 @keras.saving.register_keras_serializable(package="keras_dup")
@@ -260,8 +268,6 @@ class Subsampling(keras.layers.Layer):
 @keras.saving.register_keras_serializable(package="keras_dup")
 class EdgePadding(keras.layers.Layer):
     """Repeats the last row and column until height and width are multiples of `multiple`.
-
-    Use before encoders that need sizes divisible by m, or to complete the last windows.
 
     Args:
         multiple: m.

@@ -88,7 +88,8 @@ def build(
     Args:
         backbone: the name of a backbone ("xception65" by default; the error for an unknown one
             lists them), or a functional `keras.Model` with one image input (`keras.applications`,
-            keras-hub, your own), which becomes part of the network with its weights.
+            keras-hub, your own), which becomes part of the network with its weights. It ends in a
+            feature map, or in tokens that are the patches of a vision transformer.
         num_classes: K, at least 2; 21 by default.
         output_stride: 8, 16 (default) or 32: size of the image / size of the last feature. The
             project's own backbones reach it by atrous convolution. A `keras.Model` has one output
@@ -113,7 +114,8 @@ def build(
             `.weights.h5` of the same network; for "mobilenet_v2" the path of a `.h5` of
             `keras.applications.MobileNetV2(include_top=False)`; or the prefix of a DeepLab
             TensorFlow checkpoint (`model.ckpt`).
-        preset: a name in `keras_dup.presets.PRESETS`, the networks of the paper's tables.
+        preset: a name in `keras_dup.presets.PRESETS`: the networks of the paper's tables, and one
+            with a vision transformer.
         preprocessing: with a `keras.Model`: a layer or function from the image in 0..255 to what
             the model expects. None passes the image as it is.
         temperature: T of the DUpsampling decoder's softmax before training. The paper's is 1. With

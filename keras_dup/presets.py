@@ -1,4 +1,4 @@
-"""The networks of the paper's tables, the defaults of `build` for each backbone, and its words.
+"""The networks of the paper's tables, and one more; the defaults of `build` for each backbone.
 
 Plain data, without Keras. `build(preset="voc2012_xception65")` builds a row; other arguments
 override it.
@@ -21,6 +21,7 @@ _BACKBONES = {
     "efficientnet_lite0": {"low_level_features": ("b2u2c3", "b5u3c3"), "channels": 64},
     "efficientnet_lite1": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
     "efficientnet_lite2": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
+    "vit_base_patch16": {"low_level_features": (), "channels": 64},
 }
 
 # what arguments of `build` may be
@@ -111,6 +112,9 @@ _ROWS = (
      ("xception65", 16, ("mfb1u16c3",), 128, "dupsampling"), "Table 6, Xception-65", 51.4, None),
     ("pascal_context_xception71", _CONTEXT,
      ("xception71", 16, ("mfb1u16c3",), 256, "dupsampling"), "Table 6, Xception-71", 52.5, None),
+    # a vision transformer has no feature finer than its patches
+    ("voc2012_vit_base_patch16", _VOC,
+     ("vit_base_patch16", 16, (), 64, "dupsampling"), "not in the paper", None, None),
 )  # fmt: skip
 
 PRESETS = {

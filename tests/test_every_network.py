@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from small_backbones import few_units
 
-from keras_dup import _backbones, _network, models
+from keras_dup import _backbones, _network, models, presets
 
 FULL_SIZES = ((513, 513), (512, 512), (321, 481))
 SIZES = ((129, 129), (128, 128), (65, 97))
@@ -22,6 +22,7 @@ LOW_LEVEL = {  # of both kinds: finer than the last feature, and not
     "xception": ("efb2u1c2", "mfb1u1c3"),
     "mobilenet": ("b2u1c3", "b5u1c3"),
     "efficientnet": ("b2u1c3", "b5u1c3"),
+    "vit": ("b1",),
 }
 
 pytestmark = [
@@ -39,11 +40,13 @@ def no_graphs_left():
 
 @pytest.mark.parametrize("decoder", _network.DECODERS)
 @pytest.mark.parametrize("output_stride", _network.OUTPUT_STRIDES)
-@pytest.mark.parametrize("backbone", _backbones.__all__)
+@pytest.mark.parametrize("backbone", presets._BACKBONES)
 def test_every_network_builds_trains_and_exports(
     backbone, output_stride, decoder, request, tmp_path, monkeypatch
 ):
     full_size = request.config.getoption("full_size")
+    if backbone in _backbones.PATCHES and output_stride != 16:
+        pytest.skip("patches have one stride")
     if not full_size:
         if backbone in ("resnet101", "xception71", "efficientnet_lite1", "efficientnet_lite2"):
             pytest.skip("another of the family stands for it, to save time; see --full-size")

@@ -137,11 +137,12 @@ def test_temperature_zero_is_refused():
         layers.AdaptiveTemperatureSoftmax(0.0)
 
 
-@pytest.mark.parametrize("ratio", [2, 4])
-def test_bilinear_upsampling_equals_the_formula(ratio):
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("ratio", [2, 3, 4])
+def test_bilinear_upsampling_equals_the_formula(ratio, centred):
     x = features(2, 3, 5, 2)
-    y = keras.ops.convert_to_numpy(layers.BilinearUpsampling(ratio)(x))
-    np.testing.assert_allclose(y, reference.bilinear_upsampling(x, ratio), atol=1e-5)
+    y = keras.ops.convert_to_numpy(layers.BilinearUpsampling(ratio, centred)(x))
+    np.testing.assert_allclose(y, reference.bilinear_upsampling(x, ratio, centred), atol=1e-5)
 
 
 def test_subsampling_gives_the_size_of_a_strided_feature():

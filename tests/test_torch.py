@@ -15,7 +15,7 @@ from on_backend import answers
 from PIL import Image
 from small_backbones import few_units
 
-from keras_dup import _backbones, _cli, export, inference, models, projection, training
+from keras_dup import _cli, export, inference, models, presets, projection, training
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -32,6 +32,7 @@ NETWORKS = {  # every backbone; every decoder, fusion and kind of upsampling
     "efficientnet_lite1": {"low_level_features": ("b2u1c3",), "output_stride": 32, "ratio": 8},
     "efficientnet_lite2": {"decoder": "bilinear", "low_level_features": ("b2u1c3",)}
     | {"fusion_stride": 4, "coarse_scores": True},
+    "vit_base_patch16": {"low_level_features": ("b1",), "ratio": 4},
 }
 on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="compared in the tests on PyTorch"
@@ -134,7 +135,7 @@ def test_a_model_saved_on_a_backend_has_the_same_label_map_on_the_others(folder)
 
 
 def test_all_backbones_are_compared():
-    assert set(NETWORKS) == set(_backbones.__all__)
+    assert set(NETWORKS) == set(presets._BACKBONES)
 
 
 @on_torch

@@ -9,7 +9,8 @@ A feature at stride s has ceil(H/s) x ceil(W/s) positions. They are centred on t
 k*s + 1 (513) bilinear upsampling with aligned corners then fits exactly. With `centred` the
 features at the output stride s are centred on the pixels s/2, s + s/2, ... instead, the centres of
 the windows that DUpsampling makes of them. DeepLab has no such features; `keras_dup.models.build`
-uses them where the ratio of W and the fusion have the output stride.
+uses them where the ratio of W and the fusion have the output stride. Those of a vision transformer,
+in PATCHES, always are.
 """
 
 from keras_dup._backbones.efficientnet_lite import (
@@ -19,6 +20,7 @@ from keras_dup._backbones.efficientnet_lite import (
 )
 from keras_dup._backbones.mobilenet import mobilenet_v2
 from keras_dup._backbones.resnet import resnet50, resnet101
+from keras_dup._backbones.vision_transformer import vit_base_patch16
 from keras_dup._backbones.xception import xception65, xception71
 
 __all__ = [
@@ -28,6 +30,9 @@ __all__ = [
     "mobilenet_v2",
     "resnet50",
     "resnet101",
+    "vit_base_patch16",
     "xception65",
     "xception71",
 ]
+
+PATCHES = ("vit_base_patch16",)

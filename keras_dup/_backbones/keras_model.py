@@ -7,9 +7,11 @@ import keras
 
 from keras_dup import _keras_private
 
-__all__ = ["check_training", "encoder"]
+__all__ = ["check_training", "encoder", "has_tokens"]
 
 _PROBE = 256  # pixels, a multiple of every stride up to 64
+_PATCHES = 8, 16, 32  # sides of patches, in pixels
+_MOST_OTHERS = 8  # tokens that are no patches
 
 
 def encoder(
@@ -18,11 +20,13 @@ def encoder(
     """Cuts a functional model down to an encoder.
 
     The last feature is the output of the model if that is a feature map (B, h, w, C), of several
-    the coarsest; else (in a classifier) the last feature map before it.
+    the coarsest; else (in a classifier) the last feature map before it. Tokens (B, N, C), the
+    output of a vision transformer, become a map of its patches: row by row they are the last of
+    the tokens, after those of the class and registers.
 
     Args:
         model: a functional `keras.Model` with one image input, of `keras.applications`, keras-hub
-            or your own. It may be built for one size, a multiple of its stride.
+            or your own. It may be built for one size, a multiple of its stride; with tokens it is.
         low_level_features: names of layers, of outputs (the keys of a dict, else
             `model.output_names`), or of levels of `model.pyramid_outputs` ("P2").
         output_stride: the required stride of the last feature; None accepts any.
@@ -32,11 +36,15 @@ def encoder(
     Raises:
         ValueError: the model is not functional or has another input; a layer in it puts batch norm
             into training mode; a name is unknown; there is no feature map, or tokens come after it;
-            a stride is not known or not a power of two; or the stride of the last feature is not
-            `output_stride` (the message names the layer to cut the model at).
+            tokens that are no grid of patches; a stride is not known or not a power of two; or the
+            stride of the last feature is not `output_stride` (the message names the layer to cut
+            the model at).
     """
     image = _image(model)
     check_training(model)
+    if has_tokens(model):
+        model = _with_patch_map(model)
+        image = model.inputs[0]
     maps = {layer.name: layer.output for layer in model.layers if _is_map(layer)}
     maps |= {name: x for name, x in _outputs(model).items() if len(x.shape) == 4}
     levels = {**maps, **getattr(model, "pyramid_outputs", {})}
@@ -55,6 +63,31 @@ def encoder(
         raise _unreachable(model, last, strides["last"], output_stride, sizes, side)
     features["last"] = levels[last]
     return keras.Model(image, features, name=model.name, trainable=model.trainable), strides
+
+
+def has_tokens(model: keras.Model) -> bool:
+    """Whether a model gives tokens (B, N, C) alone; of several outputs the last one counts."""
+    return all(len(x.shape) == 3 for x in model.outputs)
+
+
+def _with_patch_map(model):
+    """The model with its tokens as a map, in the finest patches that leave few tokens over."""
+    image = keras.Input(model.inputs[0].shape[1:])
+    # called whole, since keras-hub reads its networks back, not their layers
+    names = getattr(model, "input", None)  # a Sequential has none
+    outputs = model(dict.fromkeys(names, image) if isinstance(names, dict) else image)
+    tokens, (height, width) = keras.tree.flatten(outputs)[-1], image.shape[1:3]
+    for patch in _PATCHES if None not in (*tokens.shape[1:], height, width) else ():
+        rows, columns = height // patch, width // patch
+        others = tokens.shape[1] - rows * columns  # class token, registers
+        if (rows * patch, columns * patch) == (height, width) and 0 <= others <= _MOST_OTHERS:
+            patches = keras.layers.Reshape((rows, columns, tokens.shape[2]))(tokens[:, others:])
+            return keras.Model(image, patches, name=model.name, trainable=model.trainable)
+    raise ValueError(
+        f"build: {model.name} gives tokens {tuple(tokens.shape)} of an image {tuple(image.shape)}, "
+        f"which are no patches of {' or '.join(map(str, _PATCHES))} pixels; make it for one size, "
+        "or end it in a feature map (B, h, w, channels)"
+    )
 
 
 def check_training(layer: Any) -> None:
@@ -114,15 +147,15 @@ def _last(model, maps, sizes):
     spatial = [name for name in maps if None in sizes[name] or min(sizes[name]) > 1]
     if len(shape) > 2 or not spatial:
         raise ValueError(
-            f"build: {model.name} gives {shape}, which is no feature map (B, h, w, channels); "
-            "tokens (B, N, channels) have to be reshaped to one"
+            f"build: {model.name} gives {shape}; a feature map (B, h, w, channels) or tokens of "
+            "patches (B, N, channels) are expected"
         )
     last = spatial[-1]
     after = model.layers[[layer.name for layer in model.layers].index(last) + 1 :]
     if any(len(getattr(layer.output, "shape", ())) == 3 for layer in after):
         raise ValueError(
             f"build: {model.name} makes tokens (B, N, channels) of its last feature map, {last}; "
-            "end the encoder at its last tokens, reshaped to a map (B, h, w, channels), or at "
+            "end the encoder at its last tokens, or at "
             f'{model.name}.get_layer("{last}").output'
         )
     return last

@@ -223,6 +223,7 @@ def _check_network(recipe):
         if recipe.backbone not in _pretrained.IMAGENET and not recipe.network:
             names = ", ".join(_pretrained.IMAGENET)
             raise ValueError(f"weights=imagenet: not for {recipe.backbone}; there are for {names}")
+        _pretrained.check_imagenet(recipe.backbone)
     elif weights and weights not in models._MODELS and not _there(weights):
         known = ("imagenet", *models._MODELS)
         raise ValueError(f"weights={weights}: no such file{hint(weights, known)}")

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_dup._backbones import PATCHES
 from keras_dup._label_maps import VOID
 from keras_dup._loss_terms import LossSum, over_replicas, valid_labels
 from keras_dup._packed_loss import packed_loss
@@ -104,11 +105,8 @@ def distillation(labels, probabilities, logits):
 
 def upsampled(scores, size, recipe):
     """Class scores (B, h, w, K) at the size of the labels, by bilinear interpolation."""
-    scores, ratio = ops.cast(scores, "float32"), recipe.output_stride
+    ratio = recipe.output_stride
     centred = recipe.decoder == "dupsampling" and recipe.window_ratio == ratio
-    if centred:  # features are at the centres of windows
-        sides = [-(-side // ratio) * ratio for side in size]
-        scores = ops.image.resize(scores, sides, interpolation="bilinear")
-    else:
-        scores = BilinearUpsampling(ratio, dtype="float32")(scores)
+    centred = centred or recipe.backbone in PATCHES
+    scores = BilinearUpsampling(ratio, centred, dtype="float32")(scores)
     return scores[:, : size[0], : size[1]]

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 from tiny_run import TINY
 
-from keras_dup import data, flops, inference, models, projection, training
-from keras_dup._backbones import keras_model
+from keras_dup import _pretrained, data, flops, inference, models, projection, training
+from keras_dup._backbones import keras_model, vision_transformer
 from keras_dup.projection._label_projection import nearest
 
 keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
@@ -31,19 +31,6 @@ MADE = {
 MADE["swintransformer"] = MADE.pop("swin")
 
 
-def spatial(backbone, stride):
-    """A backbone whose last feature is a map; tokens become one, as on the page."""
-    if isinstance(backbone.output, dict) or len(backbone.output.shape) == 4:
-        return backbone
-    image = keras.Input(backbone.image_shape)
-    rows, columns = (side // stride for side in backbone.image_shape[:2])
-    named = isinstance(backbone.input, dict)  # of DINO
-    tokens = backbone({next(iter(backbone.input)): image} if named else image)
-    tokens = tokens[:, -rows * columns :]
-    features = keras.layers.Reshape((rows, columns, tokens.shape[-1]))(tokens)
-    return keras.Model(image, features, name=backbone.name)
-
-
 def picture(*shape):
     return np.random.default_rng(0).uniform(0, 255, (1, *shape, 3)).astype("float32")
 
@@ -58,8 +45,8 @@ def test_a_row_of_the_table_builds_as_it_says(row):
     name, features, last, image = row
     backbone = MADE[name.lower()]()
     if "does not build" in last:
-        with pytest.raises(ValueError, match="which is no stride 2, 4, 8"):
-            models.build(spatial(backbone, 14), 3, projection="random")
+        with pytest.raises(ValueError, match="no patches of 8 or 16 or 32 pixels"):
+            models.build(backbone, 3, projection="random")
         return
     strides = {key: int(stride) for key, stride in re.findall(r"`(\w+)` (\d+)", features)}
     stride = int(re.match(r"\d+", last)[0])
@@ -67,7 +54,6 @@ def test_a_row_of_the_table_builds_as_it_says(row):
         not isinstance(backbone.output, dict) and len(backbone.output.shape) == 3
     )
     assert ("any size" in image) == (backbone.inputs[0].shape[1] is None)
-    backbone = spatial(backbone, stride)
     _, found = keras_model.encoder(backbone, tuple(strides))
     assert found == {**strides, "last": stride}
     network = {"num_classes": 3, "low_level_features": tuple(strides)[:1], "projection": "random"}
@@ -79,7 +65,7 @@ def test_a_row_of_the_table_builds_as_it_says(row):
 
 @pytest.mark.parametrize("make", [encoders.resnet, encoders.mit, encoders.vit])
 def test_an_encoder_of_keras_hub_trains_and_is_saved(make, tmp_path):
-    backbone, x = spatial(make(), 16), picture(64, 64)
+    backbone, x = make(), picture(64, 64)
     names = {"resnet": ("P2", "stack2_block0_out"), "mit": ("P1", "P3")}
     network = {"num_classes": 3, "low_level_features": names.get(make.__name__, ())}
     network |= {"projection": "random", "preprocessing": keras.layers.Rescaling(1 / 127.5, -1)}
@@ -127,10 +113,36 @@ def test_the_call_for_a_vision_transformer_is_right(masks, monkeypatch):
     model, w = found["model"], found["w16"]
     np.testing.assert_array_equal(model.get_layer("dupsampling").kernel[0, 0], w.matrix)
     assert model(picture(64, 64)).shape == (1, 64, 64, 7)
-    # the map has the tokens where their patches are
-    tokens, image = found["features"], picture(64, 64)
-    cut = keras.Model(found["image"], tokens)(image)
-    np.testing.assert_array_equal(cut[0, 2, 3], vit(image)[0, 1 + 2 * 4 + 3])
+
+
+@pytest.mark.parametrize(("make", "others"), [(encoders.vit, 1), (encoders.dinov3, 5)])
+def test_tokens_become_a_map_where_their_patches_are(make, others):
+    vit, image = make(), picture(64, 64)
+    encoder, strides = keras_model.encoder(vit)
+    tokens = vit({"pixel_values": image} if make is encoders.dinov3 else image)
+    assert strides == {"last": 16} and tokens.shape == (1, others + 16, 8)
+    np.testing.assert_array_equal(encoder(image)["last"][0, 2, 3], tokens[0, others + 2 * 4 + 3])
+    assert models.build(vit, 3, decoder="bilinear").get_layer("bilinear").centred
+
+
+def test_the_vision_transformer_of_the_package_takes_keras_hubs_weights(tmp_path, monkeypatch):
+    sizes = {"blocks": 2, "heads": 2, "channels": 16, "grid": 4}
+    monkeypatch.setattr(vision_transformer, "VIT_BASE", sizes)
+    shape = {"image_shape": (64, 64, 3), "patch_size": 16, "num_layers": 2, "num_heads": 2}
+    vit = keras_hub.models.ViTBackbone(**shape, hidden_dim=16, mlp_dim=64)
+    for weight in vit.weights:
+        weight.assign(np.random.default_rng(0).normal(0, 0.3, weight.shape))
+    name = "vit_base_patch16"
+    network = {"backbone": name, "num_classes": 3, "projection": "random", "weights": "imagenet"}
+    monkeypatch.setitem(_pretrained._KERAS_HUB, name, str(tmp_path / "none"))
+    with pytest.raises(OSError, match=r"keras-hub's .*none could not be fetched"):
+        models.build(**network)
+    vit.save_to_preset(tmp_path / "preset")
+    monkeypatch.setitem(_pretrained._KERAS_HUB, name, str(tmp_path / "preset"))
+    model, image = models.build(**network), picture(64, 64)
+    found = keras.Model(model.input, model.get_layer("last_map").output)(image)
+    expected = vit(image / 127.5 - 1)[:, 1:]
+    np.testing.assert_allclose(found, np.reshape(expected, (1, 4, 4, 16)), atol=1e-5)
 
 
 def deeplab():

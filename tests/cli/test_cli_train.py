@@ -8,7 +8,7 @@ from archives import write_camvid
 from PIL import Image
 from ten_steps import build
 
-from keras_dup import _cli, data, models, projection, training
+from keras_dup import _cli, _pretrained, data, models, projection, training
 from keras_dup._backbones import mobilenet
 from keras_dup.training import _callbacks
 
@@ -27,6 +27,14 @@ def folders(tmp_path, monkeypatch):
         data.save_label_map(tmp_path / "masks" / f"{i:02}.png", label_map)
     paths = ["--images", tmp_path / "images", "--masks", tmp_path / "masks"]
     return [*map(str, paths), "--num-classes", "7", "--ignore-class", "11"]
+
+
+def test_weights_that_need_an_extra_say_so_before_anything_is_read(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(_pretrained, "is_installed", lambda package: package != "keras_hub")
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit, match=r"weights need keras-hub: pip install .*\[hub\]"):
+        _cli.main(["train", *folders, "-o", str(run), "backbone=vit_base_patch16"])
+    assert not run.exists()
 
 
 def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys, monkeypatch):

@@ -23,12 +23,17 @@ def softmax(x, temperature):
     return e / e.sum(-1, keepdims=True)
 
 
-def bilinear_upsampling(x, ratio):
-    """(B, h, w, C) -> (B, h*r, w*r, C): interpolates between pixels i*r, edges repeated."""
+def bilinear_upsampling(x, ratio, centred=False):
+    """(B, h, w, C) -> (B, h*r, w*r, C): interpolates between pixels i*r, edges repeated.
+
+    Between the centres of windows with `centred`.
+    """
     batch, height, width, channels = x.shape
     y = np.zeros((batch, height * ratio, width * ratio, channels))
+    middle = (ratio - 1) / 2 if centred else 0
     for row, column in np.ndindex(height * ratio, width * ratio):
-        (i, p), (j, q) = divmod(row, ratio), divmod(column, ratio)
+        (i, p), (j, q) = (divmod(max(0, place - middle), ratio) for place in (row, column))
+        i, j = int(i), int(j)
         below, right = min(i + 1, height - 1), min(j + 1, width - 1)
         p, q = p / ratio, q / ratio
         upper = (1 - q) * x[:, i, j] + q * x[:, i, right]

@@ -1,10 +1,21 @@
 """Backbones with fewer units, for tests that need every kind of block and not the depth."""
 
-from keras_dup._backbones import efficientnet_lite, mobilenet, resnet, xception
+from keras_dup._backbones import (
+    efficientnet_lite,
+    mobilenet,
+    resnet,
+    vision_transformer,
+    xception,
+)
+
+VIT = {"blocks": 1, "heads": 2, "channels": 16, "grid": 3}
 
 
 def few_units(monkeypatch):
-    """Two units a block in ResNets, one in the others: every block and every stride stay."""
+    """Two units a block in ResNets, one in the others: every block and every stride stay.
+
+    A narrow vision transformer of one block.
+    """
     for module, table, units, column in (
         (resnet, "RESNET50", 2, 1),
         (resnet, "RESNET101", 2, 1),
@@ -18,3 +29,4 @@ def few_units(monkeypatch):
             for row in getattr(module, table)
         ]
         monkeypatch.setattr(module, table, tuple(rows))
+    monkeypatch.setattr(vision_transformer, "VIT_BASE", VIT)

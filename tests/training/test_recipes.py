@@ -69,14 +69,17 @@ def test_a_recipe_of_the_paper_has_its_numbers(name):
         assert recipe.backbone_batch_norm_momentum == (0.95 if of_resnet else 0)
 
 
+OF_PAPER = {name: row for name, row in PRESETS.items() if row["source"] != "not in the paper"}
+
+
 def test_every_preset_has_a_command_that_trains_it_with_the_papers_figure_above():
     runs = {
         folder: (comment, recipe)
         for name in PAPER
         for comment, recipe, folder in commands(f"{name}.py")
     }
-    assert set(PRESETS) <= set(runs)
-    for name, preset in PRESETS.items():
+    assert set(OF_PAPER) <= set(runs)
+    for name, preset in OF_PAPER.items():
         comment, recipe = runs[name]
         for key in ("backbone", "num_classes", "output_stride", "low_level_features", "decoder"):
             assert getattr(recipe, key) == preset[key], (name, key)
