@@ -43,7 +43,8 @@ def predict(
         flip: also run the image mirrored left to right, at each scale.
         window: None runs the whole image at once. A side in pixels, or (height, width), runs
             windows of that size that overlap by a quarter or more and count less towards their
-            borders. Memory is then that of a row of windows, whatever the height of the image.
+            borders. Memory is then that of a row of windows, whatever the height of the image. A
+            model that takes one size alone always runs in such windows.
 
     Returns: (H, W) class ids, of the smallest unsigned integer type that holds the classes; a list
         of them for several images.
@@ -51,7 +52,8 @@ def predict(
     Raises:
         ValueError: an image that is not (H, W, 3), is empty, or has values outside 0..255 (names
             its place in a list); a file that is no image or no model; a scale or window that is
-            not positive, or a scale that makes more than 2**28 pixels.
+            not positive, or a scale that makes more than 2**28 pixels; scales or a window that a
+            model for one size does not take.
         FileNotFoundError: a file, folder or pattern without a file.
     """
     model = network(model)
@@ -70,7 +72,8 @@ def probabilities(
 ) -> np.ndarray:
     """Returns (H, W, K) float32, what `predict` takes the largest of, for one image."""
     image = _read(image) if isinstance(image, (str, os.PathLike)) else checked(image, "image")
-    return np.concatenate(list(_bands(network(model), image, scales, flip, window)))
+    (found,) = next(summaries(network(model), [image], [lambda y: y], scales, flip, window))
+    return found
 
 
 def class_ids(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -95,23 +98,47 @@ def summaries(
         images: arrays (H, W, 3) of 0..255; read as they are needed.
         functions: of probabilities (rows, W, K), applied to rows at a time.
     """
-    for batch in _batches(images, window):
+    size = _one_size(model, scales, window)
+    window = size if window is None else window
+    for batch in _batches(images, window, size):
         if len(batch) == 1:
-            bands = _bands(model, batch[0], scales, flip, window)
+            height, width = batch[0].shape[:2]
+            image = batch[0] if size is None else _at_least(batch[0], size)
+            bands = _bands(model, image, scales, flip, window)
             parts = [[function(band) for function in functions] for band in bands]
-            yield [np.concatenate(part) for part in zip(*parts, strict=True)]
+            whole = [np.concatenate(part) for part in zip(*parts, strict=True)]
+            yield [one[:height, :width] for one in whole]
             continue
         _check_scales(scales, *batch[0].shape[:2])
         for found in _averaged(model, np.stack(batch), scales, flip):
             yield [function(found) for function in functions]
 
 
-def _batches(images, window):
+def _one_size(model, scales, window):
+    """(height, width) of a model that takes no other images, else None."""
+    height, width = size = model.input_shape[1:3]
+    if None in size:
+        return None
+    if tuple(scales) != (1,) or window not in (None, size, height if height == width else size):
+        raise ValueError(
+            f"scales={scales}, window={window}: the model takes images of {height} x {width} alone"
+        )
+    return size
+
+
+def _at_least(image, size):
+    """The image, its last row and column repeated until it has the size."""
+    missing = [(0, max(0, a - b)) for a, b in zip(size, image.shape, strict=False)]
+    return np.pad(image, [*missing, (0, 0)], mode="edge")
+
+
+def _batches(images, window, size):
     """Lists of images that are run together: small ones of one size, without windows."""
     batch = []
     for image in images:
         height, width = image.shape[:2]
         whole = _window(window, image.shape) == (height, width)
+        whole = whole and size in (None, (height, width))
         most = _BATCH_PIXELS // (height * width) if whole else 1
         if batch and batch[0].shape != image.shape:
             yield batch

@@ -12,7 +12,7 @@ from keras_dup import data, evaluation, inference
 beam = pytest.importorskip("apache_beam", reason="apache-beam, the extra `beam`, is not installed")
 from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 
-from keras_dup._beam import Evaluate, Predict  # noqa: E402
+from keras_dup.beam import Evaluate, Predict  # noqa: E402
 
 WORKERS = ["--runner=FnApiRunner", "--direct_num_workers=2", "--direct_running_mode"]
 SCORES = {"trimap_widths": (2, 4), "boundary": True, "grid": 4}

@@ -216,3 +216,27 @@ def test_bad_input_is_named(pixelwise, image, options, message):
 def test_an_image_of_0_to_1_is_pointed_out(pixelwise):
     with pytest.warns(UserWarning, match="values of 0..1; the model takes 0..255"):
         inference.predict(pixelwise, np.random.default_rng(0).uniform(0, 1, (4, 4, 3)))
+
+
+def test_a_model_for_one_size_takes_images_of_any():
+    """In windows of that size; a smaller image is continued by its edge."""
+    x = image = keras.Input((32, 48, 3))
+    for i in range(2):
+        x = keras.layers.Conv2D(4, 3, 4, "same", name=f"conv{i}")(x)
+    model = models.build(keras.Model(image, x), num_classes=3, projection="random")
+    rng = np.random.default_rng(0)
+    exact, small, wide = (
+        rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((32, 48), (20, 30), (40, 49))
+    )
+    y = np.asarray(model.predict_on_batch(exact[None]))[0]
+    np.testing.assert_allclose(inference.probabilities(model, exact), y, atol=1e-6)
+    padded = np.pad(small, ((0, 12), (0, 18), (0, 0)), mode="edge")
+    expected = inference.probabilities(model, padded)[:20, :30]
+    np.testing.assert_array_equal(inference.probabilities(model, small), expected)
+    found = inference.predict(model, [exact, exact, small, small, wide])
+    assert [one.shape for one in found] == [(32, 48), (32, 48), (20, 30), (20, 30), (40, 49)]
+    np.testing.assert_array_equal(found[3], expected.argmax(-1))
+    np.testing.assert_array_equal(found[4], inference.predict(model, wide, window=(32, 48)))
+    for options in ({"scales": (0.5, 1)}, {"window": 32}):
+        with pytest.raises(ValueError, match="the model takes images of 32 x 48 alone"):
+            inference.predict(model, exact, **options)

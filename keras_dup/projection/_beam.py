@@ -1,6 +1,6 @@
 """Counting windows by Apache Beam, for label maps that lie on many machines (extra `beam`).
 
-    counts = label_maps | keras_dup.projection._beam.CountWindows(num_classes=150, ratio=16)
+    counts = label_maps | keras_dup.beam.CountWindows(num_classes=150, ratio=16)
 
 turns a `PCollection` of label maps, as TensorFlow Datasets' own pipelines have them, into one
 `WindowCounts`, which `keras_dup.projection.fit_counts` takes. Counts merge by addition, exactly
@@ -16,9 +16,7 @@ from keras_dup.projection._window_counts import merged
 try:
     import apache_beam as beam
 except ImportError as error:
-    raise ImportError(
-        "keras_dup.projection._beam needs Apache Beam: pip install 'keras-dup[beam]'"
-    ) from error
+    raise ImportError("keras_dup.beam needs Apache Beam: pip install 'keras-dup[beam]'") from error
 
 __all__ = ["CountWindows", "WindowCountsFn"]
 

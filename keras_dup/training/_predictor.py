@@ -29,7 +29,7 @@ class _Compiled:
     """
 
     def __init__(self, network):
-        self.output_shape = network.output_shape
+        self.input_shape, self.output_shape = network.input_shape, network.output_shape
         variables = network.trainable_variables, network.non_trainable_variables
         self.weights = [[variable.value for variable in kind] for kind in variables]
         self.call = _compiled(network)

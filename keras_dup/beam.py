@@ -1,10 +1,11 @@
-"""Predictions and scores of any number of images by Apache Beam (extra `beam`).
+"""Predictions, scores and counts of any number of images by Apache Beam (extra `beam`).
 
     images     | Predict("run/best.keras")        # (name, image) -> (name, label map)
     examples   | Evaluate("run/best.keras", classes)    # (name, (image, label map)) -> one report
+    label_maps | CountWindows(num_classes=150, ratio=16)    # -> what `projection.fit_counts` takes
 
-Both run on Beam's `RunInference`: each worker process loads the model once. An image is an array
-(H, W, 3) of 0..255, the bytes of an image file, or a path that each worker can read.
+The first two run on Beam's `RunInference`: each worker process loads the model once. An image is
+an array (H, W, 3) of 0..255, the bytes of an image file, or a path that each worker can read.
 """
 
 import os
@@ -15,14 +16,15 @@ from typing import Any
 
 from keras_dup import evaluation, inference
 from keras_dup.data import _images
+from keras_dup.projection._beam import CountWindows
 
 try:
     import apache_beam as beam
     from apache_beam.ml.inference import base
 except ImportError as error:
-    raise ImportError("keras_dup._beam needs Apache Beam: pip install 'keras-dup[beam]'") from error
+    raise ImportError("keras_dup.beam needs Apache Beam: pip install 'keras-dup[beam]'") from error
 
-__all__ = ["Evaluate", "Predict"]
+__all__ = ["CountWindows", "Evaluate", "Predict"]
 
 _AT_ONCE = 8  # images that a worker reads before it predicts them
 _predicting = threading.Lock()  # Keras's `predict_on_batch` is not for several threads
