@@ -107,6 +107,11 @@ def _check(network, preprocessing):
 
 def assemble(network, preprocessing, fitted, channels, temperature, starts):
     """The model of a network; `starts` sets the first weights of its decoder."""
+    if fitted is not None and network.decoder != "dupsampling":
+        raise ValueError(
+            f"build: decoder={network.decoder!r} has no place for a projection; leave it out, or "
+            "take decoder='dupsampling'"
+        )
     start, channels = (
         _start(network, fitted) if starts else None,
         _channels(network, channels, fitted),

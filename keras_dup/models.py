@@ -158,10 +158,11 @@ def build(
 
     Raises:
         ValueError: an unknown name (the known ones are listed); strides in the wrong order; a
-            `keras.Model` whose features do not fit (the error says which and why);
-            a projection of another ratio, class count or number of channels than the model's; none
-            where `initializer` or `interpolated_scores` needs one; weights that do not fit the
-            backbone; a W in `weights` that does not fit, and no projection in its place.
+            `keras.Model` whose features do not fit (the error says which and why); a projection of
+            another ratio, class count or number of channels than the model's, or beside a decoder
+            without W; none where `initializer` or `interpolated_scores` needs one; weights that do
+            not fit the backbone; a W in `weights` that does not fit, and no projection in its
+            place.
     """
     fitted, weights = _fitted(projection), _trained_model(weights)
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}

@@ -93,6 +93,13 @@ def test_a_shipped_projection_is_taken_by_name():
     np.testing.assert_allclose(rows @ rows.T, np.eye(64), atol=1e-5)
 
 
+def test_a_projection_that_the_decoder_does_not_use_is_refused():
+    with pytest.raises(ValueError, match="decoder='bilinear' has no place for a projection"):
+        models.build(**SMALL, decoder="bilinear", projection=fitted())
+    with pytest.raises(ValueError, match="'bilinear' has no place for a projection"):
+        models.build(preset="voc2012_resnet50_bilinear", projection="voc2012_r16_c64")
+
+
 def test_a_network_without_a_projection_says_what_to_do(tmp_path, recwarn):
     with pytest.warns(UserWarning, match=r"W is random.*projection\.fit.*set_projection"):
         model = models.build(**SMALL, channels=8)
