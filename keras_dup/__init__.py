@@ -1,9 +1,9 @@
 """Segmentation networks with data-dependent upsampling (Tian et al., CVPR 2019) for Keras 3.
 
 The modules named in `__all__` are public, with the names in their own `__all__`, and so is
-`keras_dup.beam`, which needs an extra. `import keras_dup`
-registers the layers of saved models with Keras; the other modules load when they are first used.
-The command `keras-dup` loads Keras later, where it is needed: `--help` takes no seconds.
+`keras_dup.beam`, which needs an extra. `import keras_dup` registers the layers of saved models with
+Keras; the other modules load when they are first used. The command `keras-dup` loads Keras later,
+where it is needed: `--help` takes no seconds.
 """
 
 import importlib

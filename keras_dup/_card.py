@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_dup._hub import WRITTEN, is_handle
+from keras_dup.inference import one_size
 
 __all__ = ["card", "check"]
 
@@ -115,8 +116,8 @@ def _use(source):
 
 
 def _size(model):
-    height, width = model.input_shape[1:3]
-    return "" if None in (height, width) else f", of {height} x {width} pixels"
+    size = one_size(model)
+    return "" if size is None else f", of {size[0]} x {size[1]} pixels"
 
 
 def _table(head, rows):

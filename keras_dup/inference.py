@@ -98,8 +98,10 @@ def summaries(
         images: arrays (H, W, 3) of 0..255; read as they are needed.
         functions: of probabilities (rows, W, K), applied to rows at a time.
     """
-    size = _one_size(model, scales, window)
-    window = size if window is None else window
+    size = one_size(model)
+    if size is not None:
+        _check_one_size(size, scales, window)
+        window = size
     for batch in _batches(images, window, size):
         if len(batch) == 1:
             height, width = batch[0].shape[:2]
@@ -114,16 +116,18 @@ def summaries(
             yield [function(found) for function in functions]
 
 
-def _one_size(model, scales, window):
+def one_size(model: keras.Model) -> tuple[int, int] | None:
     """(height, width) of a model that takes no other images, else None."""
-    height, width = size = model.input_shape[1:3]
-    if None in size:
-        return None
+    height, width = model.input_shape[1:3]
+    return None if None in (height, width) else (height, width)
+
+
+def _check_one_size(size, scales, window):
+    height, width = size
     if tuple(scales) != (1,) or window not in (None, size, height if height == width else size):
         raise ValueError(
             f"scales={scales}, window={window}: the model takes images of {height} x {width} alone"
         )
-    return size
 
 
 def _at_least(image, size):

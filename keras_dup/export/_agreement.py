@@ -13,12 +13,32 @@ from scipy import ndimage
 
 from keras_dup._whole import write_json, writing
 from keras_dup.data import Shapes
+from keras_dup.inference import one_size
 
-__all__ = ["as_pixels", "compare", "finish", "reference_images", "write"]
+__all__ = ["as_pixels", "compare", "compared_images", "finish", "fit", "reference_images", "write"]
 
 _SIDE_CLASSES = 0.05  # the pixels, as a share, that a model has to give to a second class
 # of the search for such an image: the first step, in units of 0..255, and how steps grow
 _STEPS, _STEP, _GROWTH = 8, 4.0, 1.6
+
+
+def compared_images(
+    model: keras.Model,
+    images: Sequence[np.ndarray] | None,
+    size: tuple[int, int] | None = None,
+) -> list[np.ndarray]:
+    """The images and the reference images, uint8, in (H, W) or in the one size of the model."""
+    size = size or one_size(model)
+    return [fit(image, size) for image in as_pixels(images or ())] + reference_images(model, size)
+
+
+def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
+    if size is None:
+        return np.asarray(image)
+    image = np.asarray(image)[: size[0], : size[1]]
+    missing = [(0, size[axis] - image.shape[axis]) for axis in (0, 1)]
+    return np.pad(image, [*missing, (0, 0)], constant_values=127)
 
 
 def reference_images(model: keras.Model, size: tuple[int, int] | None = None) -> list[np.ndarray]:

@@ -73,11 +73,12 @@ def _find(data, text):
     return tf.where(tf.reduce_any(same), tf.argmax(same, output_type=tf.int32), -1)
 
 
-def errors(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def errors(contents: tf.Tensor, max_pixels: int, size: tuple[int, int] | None = None) -> tf.Tensor:
     """(B,) bytes of files -> (B,) what is wrong with each, "" for nothing.
 
     A file with more than `max_pixels` is refused by its header, before it is decoded. So are the
-    files of a request that bring it above four times as many.
+    files of a request that bring it above four times as many, and images of another size than
+    (H, W) where one is given.
     """
     headers = _each(_header, (contents,), tf.constant([_OTHER, 0, 0], tf.int64))
     found = _refused(headers, max_pixels)
@@ -85,13 +86,21 @@ def errors(contents: tf.Tensor, max_pixels: int) -> tf.Tensor:
     def decode(content, reason):
         def tried():
             with tf.control_dependencies([_stored(content)]):
-                return tf.constant("")
+                return tf.constant("") if size is None else _of_other_size(content, size)
 
         return tf.cond(tf.equal(reason, ""), tried, lambda: reason)
 
     found = _each(decode, (contents, found), tf.constant(_TEXTS[_OTHER]))
     numbers = tf.strings.as_string(tf.range(tf.size(found)))
     return tf.where(tf.equal(found, ""), "", tf.strings.join(["image ", numbers, " ", found]))
+
+
+def _of_other_size(content, size):
+    height, width, _ = tf.unstack(tf.shape(decoded(content)))
+    found = tf.strings.join([tf.strings.as_string(height), " x ", tf.strings.as_string(width)])
+    wanted = f"{size[0]} x {size[1]}"
+    other = tf.strings.join(["has ", found, f" pixels: {wanted} are expected"])
+    return tf.where(tf.equal(found, wanted), "", other)
 
 
 def _each(function, inputs, default):

@@ -65,7 +65,8 @@ def fold(
             less time, but each new size of an image compiles once. Acts for "label_map" of a
             DUpsampling network.
 
-    Returns: a functional `keras.Model` for inference, not for further training.
+    Returns: a functional `keras.Model` for inference, not for further training. A layer that its
+        own config does not make again is shared with `model`.
 
     Raises:
         ValueError: unknown `output` or `dtype`; the model is not functional or has several outputs.
@@ -203,7 +204,10 @@ def _copied(layer, with_bias, dtype, sampling=None):
         config["strides"] = sampling.stride
     if dtype and not isinstance(layer, _HEAD) and not _is_softmax(layer):
         config["dtype"] = dtype
-    return type(layer).from_config(config)
+    try:
+        return type(layer).from_config(config)
+    except (TypeError, ValueError):  # its own config does not make it: keras-hub has such layers
+        return layer
 
 
 def _skip(x, *arguments, **keywords):

@@ -15,7 +15,7 @@ import numpy as np
 from keras_dup import evaluation, inference
 from keras_dup._nearest import hint
 from keras_dup.data import Shapes
-from keras_dup.export import _exchange, _mobile, _serving
+from keras_dup.export import _agreement, _exchange, _mobile, _serving
 
 __all__ = ["FORMATS", "check", "export_all", "measure", "missing", "table"]
 
@@ -179,7 +179,7 @@ def _padded(predict, input_size):
         height, width = image.shape[:2]
         if height > input_size[0] or width > input_size[1]:
             raise ValueError(f"an image of {height} x {width} does not fit into {input_size}")
-        return predict(_mobile.fit(image, input_size))[:height, :width]
+        return predict(_agreement.fit(image, input_size))[:height, :width]
 
     return padded
 

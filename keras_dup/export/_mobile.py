@@ -19,9 +19,11 @@ from keras_dup._native_lines import hidden
 from keras_dup.export import _agreement, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
+from keras_dup.inference import one_size
 
-__all__ = ["answer", "delegated", "fit", "interpreter", "litert"]
+__all__ = ["answer", "delegated", "interpreter", "litert"]
 
+_INPUT_SIZE = (513, 513)
 # share of pixels that keep their class, largest difference of a probability
 _BOUNDS = {
     None: (0.999, 1e-3),
@@ -37,7 +39,7 @@ def litert(
     model: keras.Model,
     path: str | os.PathLike,
     quantize: str | None = None,
-    input_size: tuple[int, int] | None = (513, 513),
+    input_size: tuple[int, int] | None = _INPUT_SIZE,
     output: str = "label_map",
     images: Sequence[np.ndarray] | None = None,
     calibration: Sequence[np.ndarray] | None = None,
@@ -59,7 +61,8 @@ def litert(
         path: the file.
         quantize: None; "float16": weights of half the size; "dynamic": 8-bit weights with one
             scale per channel; "int8": 8-bit weights and activations.
-        input_size: (H, W). None: the caller of the file sets it (`resize_tensor_input`).
+        input_size: (H, W); of a model for one size, that one. None: the caller of the file sets it
+            (`resize_tensor_input`).
         output: "label_map" or "probabilities".
         images: images (H, W, 3) in 0..255 to compare on, as well as on built-in ones of the full
             range. They are cut or padded to `input_size`.
@@ -75,24 +78,24 @@ def litert(
     Raises:
         ImportError: the interpreter that checks the file is missing (extra `litert`).
         RuntimeError: the exported model disagrees with `model`. Nothing is left at `path`.
-        ValueError: unknown `quantize` or `output`; "int8" without an `input_size`; another backend
-            than TensorFlow.
+        ValueError: unknown `quantize` or `output`; "int8" without an `input_size`; an `input_size`
+            that the model does not take; another backend than TensorFlow.
     """
     need_backend("litert", "tensorflow")
     if quantize not in _BOUNDS:
         known = tuple(_BOUNDS)
         raise ValueError(f"litert: quantize={quantize!r}; it must be one of {known}")
-    if quantize == "int8" and input_size is None:
+    if quantize == "int8" and input_size is None and one_size(model) is None:
         raise ValueError("litert: quantize='int8' needs an input_size: ranges belong to one size")
     reader = interpreter()
     if quantize == "int8" and images is None and calibration is None:
         warnings.warn("litert: int8 is calibrated on drawings; give images", stacklevel=2)
     model = in_float32(model)
-    given = [fit(image, input_size) for image in _agreement.as_pixels(images or ())]
-    images = [*given, *_agreement.reference_images(model, input_size)]
+    input_size = _input_size(model, input_size)
+    images = _agreement.compared_images(model, images, input_size)
     ranges = images
     if calibration is not None:
-        ranges = [fit(image, input_size) for image in _agreement.as_pixels(calibration)]
+        ranges = [_agreement.fit(image, input_size) for image in _agreement.as_pixels(calibration)]
     content = _convert(fold(model, output), quantize, input_size, ranges)
     content = _with_files(content, label_files(model))
     runner = reader(model_content=content)
@@ -112,6 +115,19 @@ def litert(
         ]
     report["xnnpack"] = delegated(runner)
     return _agreement.write(report, content, path, verbose)
+
+
+def _input_size(model, asked):
+    """The size of the file's input; that of the model, if it takes one alone."""
+    size = one_size(model)
+    if size is None or asked in (None, _INPUT_SIZE):
+        return size or asked
+    if tuple(asked) != size:
+        raise ValueError(
+            f"litert: input_size={tuple(asked)}; the model takes images of {size[0]} x {size[1]} "
+            "alone"
+        )
+    return size
 
 
 def delegated(runner: Any) -> dict[str, Any]:
@@ -195,12 +211,3 @@ def _full_range(image):
     image = image.copy()
     image[0, 0], image[-1, -1] = 0, 255
     return image
-
-
-def fit(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """The image cut at the right and the bottom, or padded there with grey, to (H, W)."""
-    if size is None:
-        return np.asarray(image)
-    image = np.asarray(image)[: size[0], : size[1]]
-    missing = [(0, size[axis] - image.shape[axis]) for axis in (0, 1)]
-    return np.pad(image, [*missing, (0, 0)], constant_values=127)

@@ -18,6 +18,7 @@ from keras_dup._labelled import label_files, labelled
 from keras_dup.export import _agreement, _encoded, _signatures
 from keras_dup.export._folding import fold
 from keras_dup.export._precision import in_float32
+from keras_dup.inference import one_size
 
 __all__ = ["MAX_PIXELS", "WARM_UP", "saved_model"]
 
@@ -41,7 +42,7 @@ def saved_model(
 ) -> dict[str, Any]:
     """Writes path/VERSION/, the versioned folder that TensorFlow Serving loads, and a report.
 
-    Signatures, for images of any size:
+    Signatures, for images of any size that the model takes:
 
         serving_default  image (B, H, W, 3) float32 in 0..255 -> label_map (B, H, W) uint8
         serve_uint8      image (B, H, W, 3) uint8 -> label_map (B, H, W) uint8
@@ -95,7 +96,7 @@ def saved_model(
     model = in_float32(model)
     if class_names is not None:
         model = labelled(model, class_names, getattr(model, "colours", None))
-    images = [*_agreement.as_pixels(images or ()), *_agreement.reference_images(model)]
+    images = _agreement.compared_images(model, images)
     least, most = _BOUNDS[dtype]
     least = least if min_agreement is None else min_agreement
     # a name that is no number: TensorFlow Serving does not see it
@@ -166,19 +167,21 @@ def _next_version(path):
 
 
 def _write(network, folder, probabilities, max_pixels):
+    shape = network.input_shape
+
     def serve(image):
-        shape = tf.shape(image)
+        given = tf.shape(image)
         with tf.control_dependencies(_checks(image)):
-            answer = network(_or_one_pixel(tf.cast(image, tf.float32)), training=False)
+            answer = network(_or_one_image(tf.cast(image, tf.float32), shape), training=False)
         # nothing is left for an empty batch
-        answer = tf.reshape(answer[: shape[0]], tf.concat([shape[:3], answer.shape[3:]], 0))
+        answer = tf.reshape(answer[: given[0]], tf.concat([given[:3], answer.shape[3:]], 0))
         if not probabilities:
             return {"label_map": answer}
         ids = tf.cast(tf.argmax(answer, -1), tf.uint8)
         return {"label_map": ids, "probabilities": answer}
 
     def serve_encoded(image_bytes):
-        errors = _encoded.errors(image_bytes, max_pixels)
+        errors = _encoded.errors(image_bytes, max_pixels, one_size(network))
 
         def one(inputs):
             content, error = inputs
@@ -194,8 +197,8 @@ def _write(network, folder, probabilities, max_pixels):
         return {"label_map_bytes": found, "error": errors}
 
     functions = {
-        "serving_default": (serve, tf.TensorSpec((None, None, None, 3), tf.float32, "image")),
-        "serve_uint8": (serve, tf.TensorSpec((None, None, None, 3), tf.uint8, "image")),
+        "serving_default": (serve, tf.TensorSpec(shape, tf.float32, "image")),
+        "serve_uint8": (serve, tf.TensorSpec(shape, tf.uint8, "image")),
         "serve_encoded": (serve_encoded, tf.TensorSpec((None,), tf.string, "image_bytes")),
     }
     _signatures.write(network, str(folder), functions)
@@ -215,11 +218,15 @@ def _checks(image):
     return checks
 
 
-def _or_one_pixel(images):
-    """The images; in place of an empty batch, which kernels refuse, an image of one pixel."""
+def _or_one_image(images, shape):
+    """The images; in place of an empty batch, which kernels refuse, a black one as small as may be.
+
+    Args: images; shape, (None, H, W, 3), what the network takes.
+    """
     empty = tf.equal(tf.shape(images)[0], 0)
-    images = tf.cond(empty, lambda: tf.zeros((1, 1, 1, 3)), lambda: images)
-    return tf.ensure_shape(images, (None, None, None, 3))
+    smallest = [side or 1 for side in shape]
+    images = tf.cond(empty, lambda: tf.zeros(smallest), lambda: images)
+    return tf.ensure_shape(images, shape)
 
 
 def _interface(signature):
