@@ -16,6 +16,7 @@ from tiny_run import TINY
 from keras_dup import _pretrained, data, flops, inference, models, projection, training
 from keras_dup._backbones import keras_model, vision_transformer
 from keras_dup.projection._label_projection import nearest
+from research import vision_transformer as ends_of_research
 
 keras_hub = pytest.importorskip("keras_hub", reason="the extra hub brings keras-hub")
 import encoders  # noqa: E402
@@ -123,6 +124,18 @@ def test_tokens_become_a_map_where_their_patches_are(make, others):
     assert strides == {"last": 16} and tokens.shape == (1, others + 16, 8)
     np.testing.assert_array_equal(encoder(image)["last"][0, 2, 3], tokens[0, others + 2 * 4 + 3])
     assert models.build(vit, 3, decoder="bilinear").get_layer("bilinear").centred
+
+
+def test_the_comparison_of_research_differs_in_the_end_alone(masks):
+    w16 = projection.fit(masks, num_classes=7, ratio=16, channels=8)
+    ends = {}
+    for end, network in ends_of_research.ENDS.items():
+        given = {"projection": w16} if end == "dupsampling" else {}
+        model = models.build(ends_of_research.vit((32, 48)), 7, decoder=end, **network, **given)
+        names = [layer.name for layer in model.layers]
+        ends[end] = names[: names.index("aspp_projection_relu") + 1]
+        assert model.input_shape == (None, 32, 48, 3)
+    assert ends["bilinear"] == ends["dupsampling"]
 
 
 def test_the_vision_transformer_of_the_package_takes_keras_hubs_weights(tmp_path, monkeypatch):

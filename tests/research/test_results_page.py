@@ -13,7 +13,7 @@ from research.experiments import __main__ as experiments
 from research.experiments import runs, tables
 from research.experiments.tables import Row, Table
 from research.page import experiments as page
-from research.page import learning, markdown
+from research.page import files, learning, markdown
 from research.page.probes import MEASURED_ON
 from research.probes import (
     bootstrap,
@@ -248,3 +248,13 @@ def test_what_networks_gain_on_images_they_saw_and_did_not_see_is_of_their_means
     cells = f"{', '.join(map(str, mean['seeds']))} | {middle:+.2f} ({low:+.2f} to {high:+.2f}) |"
     line = f"| 50 % of train | 2,025 | {MEASURED_ON['unseen']} | {cells}"
     assert line in learning.section({}, found)
+
+
+def test_runs_of_a_vision_transformer_are_one_row_for_each_data_set_and_end():
+    row = {"data": "shapes", "end": "bilinear", "steps": 9, "near": 0.25, "boundary_iou": 0.5}
+    rows = [{**row, "seed": seed, "miou": 0.3 + seed / 100} for seed in range(2)]
+    machine = {"processor": "a processor", "commit": "0123456789", "backend": "tensorflow"}
+    run = {**machine, "versions": {"keras": "3", "tensorflow": "2"}}
+    section = files.vision_transformer({"command": "python", "rows": rows, "run": run})
+    spread = "30.50 % (30.00 to 31.00)", "25.00 % (25.00 to 25.00)", "50.00 % (50.00 to 50.00)"
+    assert f"| shapes | bilinear | 9 | {' | '.join(spread)} | 2 |" in section.splitlines()
