@@ -15,10 +15,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 PICTURES = {
     "research/results/*.png": "curves",
     "research/benchmarks/results/speed.png": "bars and curves",
-    "research/benchmarks/results/pareto.png": "mIoU against time",
     "docs/images/astronaut.jpg": "Eileen Collins, NASA, public domain",
     "docs/images/cat.jpg": "the cat Chelsea, Stéfan van der Walt, CC0",
     "docs/images/coffee.jpg": "a cup, Rachel Michetti, CC0",
+    "docs/images/pareto.png": "mIoU against time",
     "docs/images/predictions.jpg": "predictions on the two above",
     "saved_models/voc2012_components.png": "rows of W, a matrix",
 }

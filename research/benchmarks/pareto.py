@@ -6,7 +6,7 @@ The rows are those of two tables of experiments that have several results, as th
 (`export.fold`): image -> label map. All networks run in TensorFlow's graph mode and in LiteRT,
 float32, in one process, interleaved, medians, on all cores. mIoU is the mean of a row's seeds on
 val; of the animals that of the frequent classes. Weights are drawn at random: the time does not
-depend on them. Writes results/pareto.json and draws results/pareto.png; `--draw` draws alone.
+depend on them. Writes results/pareto.json and draws docs/images/pareto.png; `--draw` draws alone.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main():
         path.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(path.read_text())
     print(lines(results), results["machine"], sep="\n")
-    draw(results).savefig(path.with_suffix(".png"), dpi=100)
+    draw(results).savefig(tables.ROOT / "docs/images/pareto.png", dpi=100)
 
 
 def measured(size, repeats):
@@ -117,7 +117,9 @@ def draw(results):
             label = f"{row['label']}: {row['multiply_adds']['decoder'] / 1e6:,.0f} M"
             axes.errorbar(time, mean, error, fmt="o", capsize=4, label=label)
         size = " x ".join(map(str, results["size"]))
-        axes.set(xlabel=f"ms, image to label map, {size}", ylabel="mIoU on val, %")
+        of = tables.TABLES[table].subset_name
+        measure = f"mean IoU {of} classes" if of else "mIoU"
+        axes.set(xlabel=f"ms, image to label map, {size}", ylabel=f"{measure} on val, %")
         axes.set_title(f"{TABLES[table]}; multiply-adds of the decoder", fontsize=10)
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
