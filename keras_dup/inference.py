@@ -118,7 +118,7 @@ def summaries(
 
 def one_size(model: keras.Model) -> tuple[int, int] | None:
     """(height, width) of a model that takes no other images, else None."""
-    height, width = model.input_shape[1:3]
+    height, width = getattr(model, "input_shape", (None,) * 4)[1:3]  # a stand-in may have none
     return None if None in (height, width) else (height, width)
 
 
