@@ -9,6 +9,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -118,8 +119,8 @@ def summaries(
 
 def one_size(model: keras.Model) -> tuple[int, int] | None:
     """(height, width) of a model that takes no other images, else None."""
-    height, width = getattr(model, "input_shape", (None,) * 4)[1:3]  # a stand-in may have none
-    return None if None in (height, width) else (height, width)
+    size: Any = getattr(model, "input_shape", (None,) * 4)[1:3]  # a stand-in may have none
+    return None if None in size else size
 
 
 def _check_one_size(size, scales, window):
