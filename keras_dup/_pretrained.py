@@ -32,9 +32,8 @@ def load_weights(
         backbone: its backbone.
         weights: a trained model, a file that is no `.keras`, or "imagenet": for efficientnet_lite0
             part of the package, for mobilenet_v2 of `keras.applications` (9 MB), for ResNet and
-            Xception DeepLab's archives (270 to 480 MB), for vit_base_patch16 keras-hub's
-            (344 MB). Downloads happen once and are kept in Keras's cache, keras-hub's in
-            Kaggle's.
+            Xception DeepLab's archives (270 to 480 MB), for vit_base_patch16 keras-hub's.
+            Downloads happen once and are kept in Keras's cache, keras-hub's in Kaggle's.
         keep_w: W, which was given, stays as it is if a trained model has another.
 
     Returns: True where W was among the variables that were set.

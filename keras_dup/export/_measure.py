@@ -111,7 +111,8 @@ def measure(
 
     Images are padded with grey on the right and at the bottom for LiteRT files, and their label
     maps are cut; their pixels are compared with those of the Keras model for the same input. The
-    Keras model and the other formats take the images as they are.
+    Keras model and the other formats take the images as they are; if the model takes one size
+    alone, they are padded for all.
 
     Args:
         model: the Keras model.
@@ -122,8 +123,12 @@ def measure(
 
     Returns: [{"format", "bytes", "seconds", "equal_pixels", "miou"}].
     """
-    of_keras = functools.partial(inference.predict, model)
+    of_keras, size = functools.partial(inference.predict, model), inference.one_size(model)
+    input_size = size or input_size
     predictors = {name: _predictor(name, reports[name]["path"], input_size) for name in reports}
+    if size:  # of all, not of LiteRT files alone
+        of_keras = _padded(of_keras, size)
+        predictors = {name: _padded(predict, size) for name, predict in predictors.items()}
     image, rows = Shapes(1, input_size).image(0), []
     padded, _ = _label_maps(_padded(of_keras, input_size), dataset)
     plain = None

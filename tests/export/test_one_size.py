@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_dup import export, inference, models
+from keras_dup import data, export, inference, models
+from keras_dup.export import _measure
 
 SIZE = (32, 48)
 
@@ -90,3 +91,10 @@ def test_an_onnx_file_has_the_size_and_what_layers_hold(model, tmp_path, caplog)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     assert [one.name for one in session.get_inputs()] == ["image"]
     assert session.get_inputs()[0].shape[1:] == [32, 48, 3]
+
+
+def test_files_of_one_size_are_measured_on_smaller_images(model, tmp_path):
+    reports = _measure.export_all(model, tmp_path, ["litert", "onnx"], (513, 513))
+    rows = _measure.measure(model, reports, data.Shapes(2, (32, 40)), (513, 513))
+    assert [row["format"] for row in rows] == ["keras", "litert", "onnx"]
+    assert [row["equal_pixels"] for row in rows] == [1, 1, 1]
