@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo notebooks test torch fuzz lint beam serving docs
 
-# fits W, trains both decoders on the built-in data, exports, draws: training/runs/demo/
+# fits W, trains three decoders on the built-in data, exports, draws: training/runs/demo/
 # (one inter-op thread: the order in which gradients are added does not hang on timing)
 demo: $(VENV)/installed
 	TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m training.demo

@@ -70,7 +70,7 @@ def load_checkpoint(model: keras.Model, backbone: str, prefix: str | os.PathLike
 
     A checkpoint of ImageNet fills the backbone. A checkpoint of a whole network also fills ASPP,
     and the decoder where the model has the bilinear one, which must then fuse DeepLab's feature
-    (`LOW_LEVEL_FEATURES`). The DUpsampling decoder has no counterpart and keeps its values. The
+    (`LOW_LEVEL_FEATURES`). The other decoders have no counterpart and keep their values. The
     classifier, `global_step` and the optimizer's slots are not needed.
 
     Args:
@@ -94,7 +94,7 @@ def load_checkpoint(model: keras.Model, backbone: str, prefix: str | os.PathLike
         raise ValueError(f"{prefix}: not a TensorFlow checkpoint ({error})") from error
     shapes = reader.get_variable_to_shape_map()
     whole = any(name.startswith("concat_projection/") for name in shapes)
-    bilinear = all(layer.name != "dupsampling" for layer in model.layers)
+    bilinear = not {"dupsampling", "scores_coarse"} & {layer.name for layer in model.layers}
     rules = _rules(backbone, aspp=whole, decoder=whole and bilinear)
     named = [(_name(variable.path, rules), variable) for variable in model.variables]
     ours = [(name, variable) for name, variable in named if name]

@@ -17,6 +17,7 @@ from keras_dup.presets import (
     OUTPUT_STRIDES,
     PRESETS,
     RATIOS,
+    THIN,
 )
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.projection._autoencoder import AutoencoderUpsampling
@@ -25,7 +26,7 @@ _DEFAULTS = {
     "backbone": "xception65",
     "num_classes": 21,
     "output_stride": 16,
-    "decoder": "dupsampling",
+    "decoder": "thin",
     "fusion_stride": None,
     "ratio": None,
     "downsample": "subsample",
@@ -37,14 +38,16 @@ _DEFAULTS = {
     "interpolated_scores": False,
 }
 _KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
+_OF_W = {"channels", "ratio", "initializer", "interpolated_scores"}
 
 
-def resolve(preset, preprocessing, trained, **arguments):
+def resolve(preset, preprocessing, trained, has_w, **arguments):
     """Every argument of a network: as given, else the preset's, the trained model's, the backbone's
     or the default.
 
     Args:
         trained: the arguments of a trained model, {} without one.
+        has_w: a projection is given, or what only DUpsampling takes.
         arguments: those of `build`.
 
     Returns: a namespace of `arguments`, with `backbone` a name or a `keras.Model`.
@@ -58,16 +61,29 @@ def resolve(preset, preprocessing, trained, **arguments):
     given = {key: value for key, value in arguments.items() if value is not None}
     row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
     trained = {key: value for key, value in trained.items() if value is not None}
-    if {**trained, **row, **given}.get("decoder") != trained.get("decoder"):
+    decoder = {**trained, **row, **given}.get("decoder")
+    if decoder != trained.get("decoder"):
         trained = {key: trained[key] for key in OF_ENCODER if key in trained}
     backbone = {**_DEFAULTS, **trained, **row, **given}["backbone"]
     if backbone != row.get("backbone", backbone):
         row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
     known = _KERAS_MODEL if isinstance(backbone, keras.Model) else _BACKBONES.get(backbone, {})
-    network = {**_DEFAULTS, **known, **trained, **row, **given, "backbone": backbone}
-    network = types.SimpleNamespace(**network)
+    decoder = decoder or ("dupsampling" if has_w or _OF_W & set(given) else "thin")
+    if decoder == "thin":
+        known = {**known, "low_level_features": _thin_features(backbone)}
+        if {**known, **trained, **row, **given}["low_level_features"]:  # else nothing is fused
+            known |= THIN
+    network = {**_DEFAULTS, **known, **trained, **row, **given}
+    network = types.SimpleNamespace(**{**network, "backbone": backbone, "decoder": decoder})
     _check(network, preprocessing)
     return network
+
+
+def _thin_features(backbone):
+    """The features at stride 4 that the thin decoder takes by default."""
+    if isinstance(backbone, keras.Model):
+        return keras_model.at_stride(backbone, THIN["fusion_stride"])[-1:]
+    return _BACKBONES.get(backbone, {"thin": ()})["thin"]
 
 
 def _check(network, preprocessing):

@@ -58,7 +58,7 @@ def architecture(model: keras.Model) -> dict:
     """
     layers = {layer.name: layer for layer in model.layers}
     decoder = "dupsampling" if "dupsampling" in layers else "bilinear"
-    backbone, rate = model.name.removesuffix(f"_{decoder}"), layers.get("aspp1_depthwise")
+    backbone, rate = model.name.rpartition("_")[0], layers.get("aspp1_depthwise")
     found: dict[str, Any] = {
         "num_classes": model.output_shape[-1],
         "decoder": decoder,

@@ -96,17 +96,20 @@ def build(
             stride, which is its default.
         low_level_features: names of features of the backbone, any number; () for none. Of a
             `keras.Model`: names of layers, of its outputs (`output_names`) or of levels of its
-            `pyramid_outputs`, () by default. They are fused from coarse to fine.
+            `pyramid_outputs`; () by default, for "thin" the output or level at stride 4. They are
+            fused from coarse to fine.
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
         projection: a `LabelProjection`; a `LabelAutoencoder`, whose decoder then is the upsampling;
             the path of a saved one; or the name of one in the package ("voc2012_r16_c64"). "random"
-            draws W at random, and so does None, with a warning unless `weights` brings W: training
-            does not change W, and a network with a random W stays poor. Give a fitted projection
-            before training, here or by
+            draws W at random, and so does None with "dupsampling", with a warning unless `weights`
+            brings W: training does not change W, and a network with a random W stays poor. Give a
+            fitted projection before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
-        decoder: "dupsampling" (the paper, Fig. 2; default) or "bilinear" (DeepLabv3+, Fig. 1). A
-            projection beside `weights` with a bilinear decoder asks for "dupsampling".
+        decoder: "dupsampling" (the paper, Fig. 2), "bilinear" (DeepLabv3+, Fig. 1) or "thin":
+            "bilinear" with `fusion_stride` 4, 64 `fusion_channels`, 32 `low_level_channels`, 32
+            `context_channels` and `coarse_scores`, on a feature at stride 4. The default is
+            "dupsampling" where a projection or another argument of it is given, else "thin".
         weights: None; "imagenet", for the backbone (in the package or downloaded); a trained model
             (`keras.Model`, the path of a `.keras`, or "voc_animals" of the package), whose
             architecture is the default of the arguments above and whose weights are taken where
@@ -173,6 +176,7 @@ def build(
         preset,
         preprocessing,
         known,
+        projection is not None or temperature != 1,
         backbone=backbone,
         num_classes=num_classes,
         output_stride=output_stride,

@@ -11,21 +11,34 @@ from keras_dup._nearest import hint
 
 __all__ = ["PRESETS"]
 
-# low-level features: the best of the paper's tables, or features at the same places; channels: C~
+# low-level features: the best of the paper's tables, or features at the same places; thin: those of
+# the thin decoder, at stride 4; channels: C~
 _BACKBONES = {
-    "xception65": {"low_level_features": ("mfb1u16c3",), "channels": 128},
-    "xception71": {"low_level_features": ("mfb1u16c3",), "channels": 256},
-    "resnet50": {"low_level_features": ("conv1_3", "b3u6c3"), "channels": 64},
-    "resnet101": {"low_level_features": ("conv1_3", "b3u23c3"), "channels": 64},
-    "mobilenet_v2": {"low_level_features": ("b2u2c3", "b5u3c3"), "channels": 64},
-    "efficientnet_lite0": {"low_level_features": ("b2u2c3", "b5u3c3"), "channels": 64},
-    "efficientnet_lite1": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
-    "efficientnet_lite2": {"low_level_features": ("b2u3c3", "b5u4c3"), "channels": 64},
-    "vit_base_patch16": {"low_level_features": (), "channels": 64},
+    name: {"low_level_features": best, "thin": thin, "channels": channels}
+    for name, best, thin, channels in (
+        ("xception65", ("mfb1u16c3",), ("efb2u1c2",), 128),
+        ("xception71", ("mfb1u16c3",), ("efb2u1c2",), 256),
+        ("resnet50", ("conv1_3", "b3u6c3"), ("b1u2c3",), 64),
+        ("resnet101", ("conv1_3", "b3u23c3"), ("b1u2c3",), 64),
+        ("mobilenet_v2", ("b2u2c3", "b5u3c3"), ("b2u2c3",), 64),
+        ("efficientnet_lite0", ("b2u2c3", "b5u3c3"), ("b2u2c3",), 64),
+        ("efficientnet_lite1", ("b2u3c3", "b5u4c3"), ("b2u3c3",), 64),
+        ("efficientnet_lite2", ("b2u3c3", "b5u4c3"), ("b2u3c3",), 64),
+        ("vit_base_patch16", (), (), 64),
+    )
+}
+
+# what decoder="thin" stands for: DeepLabv3+'s decoder, in fewer channels and beside coarse scores
+THIN = {
+    "fusion_stride": 4,
+    "fusion_channels": 64,
+    "low_level_channels": 32,
+    "context_channels": 32,
+    "coarse_scores": True,
 }
 
 # what arguments of `build` may be
-DECODERS = ("dupsampling", "bilinear")
+DECODERS = ("thin", "dupsampling", "bilinear")
 DOWNSAMPLES = ("subsample", "convolution")
 INITIALIZERS = ("glorot_uniform", "nearest")
 OUTPUT_STRIDES = (8, 16, 32)

@@ -55,7 +55,8 @@ def test_low_level_features_change_the_output_and_any_number_is_taken():
 @pytest.mark.parametrize("size", [(64, 96), (53, 81)])
 @pytest.mark.parametrize("downsample", _network.DOWNSAMPLES)
 def test_which_positions_of_a_low_level_feature_are_fused(downsample, size):
-    model = models.build(**SMALL, downsample=downsample, low_level_channels=5)
+    network = {**SMALL, "decoder": "dupsampling", "projection": "random"}
+    model = models.build(**network, downsample=downsample, low_level_channels=5)
     brought_down = model.get_layer("fuse_b2u2c3_projection_conv").output
     name = {"subsample": "subsampling", "convolution": "padding"}[downsample]
     feature = model.get_layer(f"fuse_b2u2c3_{name}").input
@@ -106,13 +107,64 @@ def test_a_network_without_a_projection_says_what_to_do(tmp_path, recwarn):
     model.save_weights(tmp_path / "model.weights.h5")
     recwarn.clear()
     models.build(**SMALL, projection="random")
+    models.build(**SMALL)
     models.build(**SMALL, decoder="bilinear")
     models.build(**SMALL, projection=fitted())
     models.build(**SMALL, channels=8, weights=tmp_path / "model.weights.h5")  # W is in it
     assert not [w for w in recwarn if "W is random" in str(w.message)]
     with pytest.warns(UserWarning, match="W is random"):
-        models.build(**SMALL, weights="imagenet")
+        models.build(**SMALL, decoder="dupsampling", weights="imagenet")
     model.get_layer("dupsampling").set_projection(fitted())
+
+
+@pytest.mark.usefixtures("without_values")
+def test_the_default_decoder_is_thin_and_needs_no_projection(recwarn):
+    model = models.build("efficientnet_lite0", 3)
+    network = {"decoder": "bilinear", "low_level_features": ("b2u2c3",), **presets.THIN}
+    same = models.build("efficientnet_lite0", 3, **network)
+    assert [(w.path, w.shape) for w in model.weights] == [(w.path, w.shape) for w in same.weights]
+    assert not recwarn
+    named = models.build("efficientnet_lite0", 3, decoder="thin", fusion_channels=8)
+    assert named.get_layer("fuse_b2u2c3_2_pointwise_conv").filters == 8
+    again = models.build(weights=named)
+    assert again.get_layer("fuse_b2u2c3_2_pointwise_conv").filters == 8
+    assert again.get_layer("scores_coarse") and again.get_layer("bilinear").ratio == 4
+
+
+@pytest.mark.usefixtures("without_values")
+@pytest.mark.filterwarnings("ignore:build. no projection is given")
+def test_what_only_dupsampling_takes_asks_for_it():
+    for given in (
+        {"channels": 8},
+        {"ratio": 8},
+        {"temperature": 0.1},
+        {"projection": "random"},
+        {"projection": fitted()},
+        {"preset": "voc2012_xception65"},
+    ):
+        assert models.build(**{**SMALL, **given}).get_layer("dupsampling")
+    with pytest.raises(ValueError, match="ratio is of DUpsampling; decoder='thin' has none"):
+        models.build(**SMALL, decoder="thin", ratio=4)
+    with pytest.raises(ValueError, match="decoder='thin' has no place for a projection"):
+        models.build(**SMALL, decoder="thin", projection=fitted())
+
+
+@pytest.mark.usefixtures("without_values")
+@pytest.mark.parametrize("backbone", set(presets._BACKBONES) - {"vit_base_patch16"})
+def test_the_thin_decoder_fuses_at_stride_4(backbone):
+    model = models.build(backbone, 3)
+    (feature,) = presets._BACKBONES[backbone]["thin"]
+    sizes = keras.Model(model.input, model.get_layer(f"fuse_{feature}_concat").output)
+    assert sizes.compute_output_shape((1, 64, 64, 3))[1:3] == (16, 16)
+    assert model.get_layer("bilinear").ratio == 4 and model.get_layer("scores_coarse")
+
+
+@pytest.mark.usefixtures("without_values")
+def test_without_a_feature_at_stride_4_the_thin_decoder_interpolates():
+    for network in ({"backbone": "vit_base_patch16"}, {**SMALL, "low_level_features": ()}):
+        model = models.build(**network)
+        names = [layer.name for layer in model.layers if layer.name.startswith("scores")]
+        assert names == ["scores"] and model.get_layer("bilinear").ratio == 16
 
 
 @pytest.mark.usefixtures("without_values")
@@ -183,8 +235,9 @@ def test_arguments_override_a_preset():
 
 
 @pytest.mark.usefixtures("without_values")
-def test_the_default_network_is_the_best_of_the_paper():
-    model = models.build()
+def test_the_best_network_of_the_paper_is_a_preset():
+    assert models.build().name == "xception65_thin"
+    model = models.build(preset="voc2012_xception65", projection="random")
     assert model.name == "xception65_dupsampling"
     assert model.get_layer("dupsampling").kernel.shape == (1, 1, 128, 16 * 16 * 21)
 

@@ -139,7 +139,7 @@ def test_every_variable_of_a_backbone_comes_from_the_checkpoint(tmp_path, backbo
     prefix, values = checkpoint(tmp_path, NETWORKS[backbone])
     model = models.build(backbone, low_level_features=(), weights=prefix)
     used = [v for name, v in values.items() if _is_backbone(name)]
-    heads = ("aspp", "fuse_", "compressed", "dupsampling", "softmax")
+    heads = ("aspp", "fuse_", "scores", "softmax")
     ours = [np.asarray(v) for v in model.variables if not v.path.startswith(heads)]
     assert len(ours) == len(used)
     assert sorted(v.sum() for v in ours) == pytest.approx(sorted(v.sum() for v in used), rel=1e-5)
@@ -159,11 +159,12 @@ def test_a_whole_deeplabv3_plus_computes_what_its_checkpoint_means(tmp_path):
     last, low_level, scores = outputs(model, names, x)
     encoded = reference.aspp(last, values, (6, 12, 18))
     close(scores, reference.deeplab_decoder(encoded, low_level, values, 4))
-    # the DUpsampling decoder takes backbone and ASPP of the same checkpoint
-    ours = models.build(**network, weights=prefix)
-    names = ["xfb2u1c3_pointwise_relu", "aspp_projection_relu"]
-    last, encoded = outputs(ours, names, x)
-    close(encoded, reference.aspp(last, values, (6, 12, 18)))
+    # the other decoders take backbone and ASPP of the same checkpoint
+    for decoder in ("dupsampling", "thin"):
+        ours = models.build(**network, decoder=decoder, weights=prefix)
+        names = ["xfb2u1c3_pointwise_relu", "aspp_projection_relu"]
+        last, encoded = outputs(ours, names, x)
+        close(encoded, reference.aspp(last, values, (6, 12, 18)))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_shipped_imagenet_weights_recognise_a_photograph():
 
 def test_shipped_imagenet_weights_reach_every_variable_of_the_backbone():
     model = models.build(**SMALL, weights="imagenet")
-    heads = ("aspp", "fuse_", "compressed", "dupsampling", "softmax")
+    heads = ("aspp", "fuse_", "scores", "softmax")
     with np.load(pathlib.Path("saved_models/efficientnet_lite0_imagenet.npz")) as archive:
         for variable in model.weights:
             if not variable.path.startswith(heads):
@@ -256,14 +257,15 @@ def test_shipped_imagenet_weights_reach_every_variable_of_the_backbone():
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
 def test_a_saved_model_gives_its_weights_to_a_built_one(tmp_path, ending):
     path = tmp_path / f"model{ending}"
-    saved = models.build(**SMALL)
+    network = {**SMALL, "decoder": "dupsampling"}
+    saved = models.build(**network)
     saved.save(path) if ending == ".keras" else saved.save_weights(path)
-    built = models.build(**SMALL, weights=path)
+    built = models.build(**network, weights=path)
     for a, b in zip(saved.weights, built.weights, strict=True):
         np.testing.assert_array_equal(a, b)
     said = r"model.* does not fit the model" if ending != ".keras" else "W in weights is of another"
     with pytest.raises(ValueError, match=said):
-        models.build(**{**SMALL, "num_classes": 4}, weights=path)
+        models.build(**{**network, "num_classes": 4}, weights=path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         models.build(**SMALL, weights=tmp_path / f"none{ending}")
 
@@ -291,7 +293,7 @@ def test_a_file_of_keras_applications_fills_mobilenet_v2(tmp_path):
     model.save_weights(whole)
     again = models.build(**network, weights=whole)
     np.testing.assert_array_equal(
-        again.get_layer("compressed").kernel, model.get_layer("compressed").kernel
+        again.get_layer("scores").kernel, model.get_layer("scores").kernel
     )
     with pytest.raises(ValueError, match="does not fit the model"):
         models.build(**{**network, "num_classes": 4}, weights=whole)

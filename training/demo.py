@@ -2,10 +2,10 @@
 
     python -m training.demo [key=value ...] [--output FOLDER]
 
-Fits W to drawn label maps and trains two decoders with one recipe (training/recipes/shapes.py), at
-equal steps: DeepLabv3+'s, "bilinear", and DUpsampling with its fusion at stride 4. Prints mIoU,
-multiply-adds and time of both, exports the DUpsampling model as SavedModel and LiteRT, and draws
-both side by side. A demo that was stopped goes on.
+Fits W to drawn label maps and trains three decoders with one recipe (training/recipes/shapes.py),
+at equal steps: DeepLabv3+'s, "bilinear"; the package's default, "thin"; and DUpsampling with its
+fusion at stride 4. Prints mIoU, multiply-adds and time of each, exports the DUpsampling model as
+SavedModel and LiteRT, and draws them side by side. A demo that was stopped goes on.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from training.train import RAW, RUNS
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
 DECODERS = {  # the last is exported
     "bilinear": {},
+    "thin": {"low_level_channels": 0, "downsample": "subsample"},
     "dupsampling": {
         "ratio": 4,
         "fusion_stride": 4,
@@ -70,7 +71,7 @@ def milliseconds(predict, images):
 
 
 def summary(reports, times):
-    """Both decoders as lines of text: mIoU, multiply-adds of the decoder and in all, and time."""
+    """The decoders as lines of text: mIoU, multiply-adds of the decoder and in all, and time."""
     lines = [
         f"\n{'':12}  {'':>8}  {'multiply-adds':>30}  {'time':>9}",
         f"{'decoder':12}  {'mIoU':>8}  {'decoder':>14}  {'total':>14}  {'per image':>9}",

@@ -7,7 +7,7 @@ import keras
 
 from keras_dup import _keras_private
 
-__all__ = ["check_training", "encoder", "has_tokens"]
+__all__ = ["at_stride", "check_training", "encoder", "has_tokens"]
 
 _PROBE = 256  # pixels, a multiple of every stride up to 64
 _PATCHES = 8, 16, 32  # sides of patches, in pixels
@@ -63,6 +63,16 @@ def encoder(
         raise _unreachable(model, last, strides["last"], output_stride, sizes, side)
     features["last"] = levels[last]
     return keras.Model(image, features, name=model.name, trainable=model.trainable), strides
+
+
+def at_stride(model: keras.Model, stride: int) -> tuple[str, ...]:
+    """Names of the outputs and of the levels of `pyramid_outputs` at a stride."""
+    image = _image(model)
+    levels = {**_outputs(model), **getattr(model, "pyramid_outputs", {})}
+    levels = {name: x for name, x in levels.items() if len(x.shape) == 4}
+    side = image.shape[1] or _PROBE
+    sizes = _sizes(image, levels, side, image.shape[2] or _PROBE)
+    return tuple(name for name, (rows, _) in sizes.items() if rows and rows * stride == side)
 
 
 def has_tokens(model: keras.Model) -> bool:

@@ -1,5 +1,7 @@
 """`keras-dup flops`: multiply-adds and parameters of a network."""
 
+import warnings
+
 from keras_dup import presets
 from keras_dup._cli import options
 
@@ -29,7 +31,7 @@ def add(commands):
     flops.add_argument("--ratio", **stride, help="of DUpsampling; by default the fusion's stride")
     flops.add_argument("--low-level-features", nargs="*", metavar="NAME")
     flops.add_argument("--channels", type=int, metavar="N", help="C~; default: the backbone's")
-    flops.add_argument("--decoder", choices=presets.DECODERS, help="default: dupsampling")
+    flops.add_argument("--decoder", choices=presets.DECODERS, help="default: thin")
     size = {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH")}
     flops.add_argument("--input-size", **size, help="in pixels; 513 513 or the preset's by default")
     flops.add_argument("--elementwise", action="store_true", help="count batch norm, ReLU, ... too")
@@ -59,8 +61,9 @@ def _build(**arguments):
     """The network without values in its weights."""
     from keras_dup import _keras_private, models
 
-    with _keras_private.without_values():
-        return models.build(**arguments, projection="random")
+    with _keras_private.without_values(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that W is random
+        return models.build(**arguments)
 
 
 def _paper():

@@ -105,9 +105,11 @@ def _kind(field):
         return {"action": argparse.BooleanOptionalAction}
     if field.name in _recipe.WORDS:
         return {"choices": _recipe.WORDS[field.name], "type": field.type}
-    if typing.get_origin(field.type) is tuple:
-        return {"nargs": "*", "metavar": _METAVARS[typing.get_args(field.type)[0]]}
-    kind, *_ = typing.get_args(field.type) or (field.type,)  # int of "int | None"
+    kind = field.type
+    if type(None) in typing.get_args(kind):
+        kind, *_ = typing.get_args(kind)  # int of "int | None"
+    if typing.get_origin(kind) is tuple:
+        return {"nargs": "*", "metavar": _METAVARS[typing.get_args(kind)[0]]}
     return {"type": kind, "metavar": _METAVARS[kind]}
 
 

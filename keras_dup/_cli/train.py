@@ -1,4 +1,4 @@
-"""`keras-dup train`: labelled images -> W, a trained network, its report."""
+"""`keras-dup train`: labelled images -> a trained network, its W if it has one, its report."""
 
 import dataclasses
 import os
@@ -24,11 +24,12 @@ _DEFAULTS = {
 _COMPUTED = {
     "weights": "imagenet where the package has or downloads it",
     "low_level_features": "the best of the backbone",
+    "decoder": "thin; dupsampling where an option of W is given",
     "channels": "those of the backbone",
     "backbone_rate": "0.2 with weights, else 1",
-    "interpolated_scores": "yes, unless the start of the decoder is given",
-    "temperature": "1 / ratio, unless the start of the decoder is given",
-    "train_temperature": "no, unless the start of the decoder is given",
+    "interpolated_scores": "yes, unless the start of DUpsampling is given",
+    "temperature": "1 / ratio, unless the start of DUpsampling is given",
+    "train_temperature": "no, unless the start of DUpsampling is given",
     "crop_size": "the median of the images, at most 513 513",
 }
 _EXAMPLES = (
@@ -58,7 +59,7 @@ _OF_DATA = (
     *("ignore_class", "ids", "colours", "mask_suffix", "recursive"),
 )
 _MADE_DATA = {"datasets", "train_count"}  # fields of data that are no files
-# where one of these is given, the decoder starts as the paper's
+# where one of these is given, DUpsampling starts as the paper's
 _OF_ANOTHER_START = {
     "network",
     "projection",
@@ -68,15 +69,19 @@ _OF_ANOTHER_START = {
     "train_temperature",
 }
 _OF_ANOTHER_START |= {"new_layers_variance", "pretraining_steps"}
+# where one of these is given, the decoder is DUpsampling by default
+_OF_W = {"ratio", "channels", "class_balance", "train_projection"} | _OF_ANOTHER_START
+_OF_W -= {"new_layers_variance"}
 
 
 def add(commands):
     train = commands.add_parser(
         "train",
-        help="fit a projection, train a network, report",
+        help="train a network on images and masks, report",
         usage="keras-dup train --images FOLDER --masks FOLDER --num-classes K -o FOLDER "
         "[options] [key=value ...]",
-        description="Fits W to the masks, trains, validates, keeps the best.\n"
+        description="Trains a network on images and masks, validates, keeps the best.\n"
+        "With --decoder dupsampling it first fits W to the masks.\n"
         "The same command, or -o alone, goes on where a stopped run was.\n"
         "With more --steps a finished run goes on longer.",
         epilog=options.examples(*_EXAMPLES),
@@ -115,7 +120,7 @@ def _recipe_of(arguments):
     """The recipe of the command line, before what depends on images is known."""
     from keras_dup.training._recipe_files import override, read_json
 
-    texts = given(arguments)
+    texts = _given(arguments)
     if kept := _kept(arguments):
         return override(read_json(kept), texts)
     folders = [arguments.images, arguments.masks]
@@ -126,6 +131,14 @@ def _recipe_of(arguments):
             f"a run, and there is none in {arguments.output}"
         )
     return override(_recipe(arguments), texts)
+
+
+def _given(arguments):
+    """The fields of the command line as key=value; the decoder is there where W's fields ask."""
+    texts = given(arguments)
+    fields = _fields(texts)
+    asks = fields & _OF_W and "decoder" not in fields and not _kept(arguments)
+    return [*texts, "decoder=dupsampling"] if asks else texts
 
 
 def _fields(texts):
@@ -152,7 +165,7 @@ def _run(arguments):
     files = [recipe.file_or_name(text) for text in (recipe.weights, recipe.projection)]
     files = [path for path in files if os.path.isfile(path)]
     options.plan(arguments, [Path(arguments.output) / name for name in _FILES], files=files)
-    fields, new = _fields(given(arguments)), _kept(arguments) is None
+    fields, new = _fields(_given(arguments)), _kept(arguments) is None
     recipe = _completed(recipe, fields) if new else recipe
     _check_network(recipe)
     if new and "crop_size" not in fields:
@@ -200,6 +213,9 @@ def _completed(recipe, given):
     trained = architecture_of_weights(recipe, given) if "weights" in given else {}
     recipe = dataclasses.replace(recipe, **trained)
     known = {} if trained else dict(_BACKBONES.get(recipe.backbone, {}))
+    thin = known.pop("thin", ())
+    if known and recipe.decoder == "thin":
+        known["low_level_features"] = thin
     if recipe.backbone in _pretrained.IMAGENET:
         known["weights"] = "imagenet"
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:

@@ -68,6 +68,12 @@ def has_begun(output: pathlib.Path) -> bool:
     return (output / CHECKPOINT).exists() or (output / PRETRAINED).exists()
 
 
+def is_finished(output: pathlib.Path, steps: int) -> bool:
+    """Whether the run in a folder has its report, after that many steps."""
+    path = output / "report.json"
+    return path.exists() and load_json(path)["steps"] == steps
+
+
 def keep_recipe(recipe: Recipe, output: pathlib.Path) -> None:
     """Writes recipe.json and runs.json; a run goes on with the same recipe and backend only.
 

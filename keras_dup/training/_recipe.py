@@ -20,7 +20,7 @@ _RANGES = {
     **dict.fromkeys(("batch_norm_momentum", "backbone_batch_norm_momentum"), (0, True, 1, False)),
     **dict.fromkeys(("train_share", "hard_pixels"), (0, False, 1, True)),
     **dict.fromkeys(("auxiliary_weight", "teacher_weight"), (0, True, 1, True)),
-    **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, False, None, 0)),
+    **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, True, None, 0)),
     "backbone_rate": (0, True, None, 0),
     "class_balance": (0, True, 0.5, True),
     "focal_gamma": (0, False, None, False),
@@ -118,10 +118,10 @@ class Recipe:
     """As in `models.build`: "imagenet", or a file (relative to data_root, or to here)."""
     output_stride: int = 16
     """Image size / size of the last feature: 8, 16 or 32."""
-    low_level_features: tuple[str, ...] = ()
-    """Names of features of the backbone."""
-    decoder: str = "dupsampling"
-    """"dupsampling" or "bilinear"."""
+    low_level_features: tuple[str, ...] | None = None
+    """Names of features of the backbone; None for the decoder's default, () for none."""
+    decoder: str = "thin"
+    """"thin", "dupsampling" or "bilinear", see `models.build`. Fields of W need "dupsampling"."""
     channels: int = 64
     """C~ of the DUpsampling decoder."""
     downsample: str = "subsample"
@@ -129,15 +129,16 @@ class Recipe:
     ratio: int = 0
     """r, the side of W's windows in pixels; 0 for fusion_stride."""
     fusion_stride: int = 0
-    """Stride at which the DUpsampling decoder fuses low-level features; 0 for output_stride."""
-    fusion_channels: int = 256
-    """Channels of the DUpsampling decoder's separable convolutions."""
-    low_level_channels: int = 48
-    """Channels that a low-level feature is brought to in the DUpsampling decoder."""
+    """Stride at which low-level features are fused; 0 for the decoder's default."""
+    fusion_channels: int = 0
+    """Channels of the decoder's separable convolutions; 0 for its default."""
+    low_level_channels: int = 0
+    """Channels that a low-level feature is brought to before it is fused; 0 for the default."""
     context_channels: int = 0
-    """Channels that ASPP's output is brought to before it goes up to fusion_stride; 0 for all."""
+    """Channels that ASPP's output is brought to before it goes up to fusion_stride; 0 for the
+    default."""
     coarse_scores: bool = False
-    """Add class scores of ASPP's output to those of the DUpsampling decoder."""
+    """Add class scores of ASPP's output to those of the decoder; "thin" does."""
     initializer: str = "glorot_uniform"
     """How the DUpsampling decoder starts: or "nearest"."""
     interpolated_scores: bool = False
@@ -333,6 +334,16 @@ class Recipe:
             raise self._error(
                 f"backbone_rate={self.backbone_rate}, freeze_backbone={self.freeze_backbone}: for "
                 f"what `build` gives; with network={self.network!r} leave them out"
+            )
+        if self.decoder != "dupsampling" and self.projection:
+            raise self._error(
+                f"projection={self.projection} is for decoder=dupsampling, and "
+                f"decoder={self.decoder}"
+            )
+        if self.network and self.decoder == "thin":
+            raise self._error(
+                f"decoder=thin is for what `build` gives; with network={self.network!r} say "
+                "decoder=dupsampling for a W fitted to the label maps, decoder=bilinear for none"
             )
         without_w = self.decoder != "dupsampling" or self.projection == "random"
         if self.pretraining_steps and without_w:

@@ -74,11 +74,14 @@ def _parse(text):
     if not equals or key not in types:
         known = hint(key, types) or f" with a key of {', '.join(types)}"
         raise ValueError(f"{text!r}: expected key=value{known}")
-    kind, *others = typing.get_args(types[key]) or (types[key],)
-    if others == [type(None)] and value.lower() == "none":
-        return key, None
-    if typing.get_origin(types[key]) is not tuple:
+    kind = types[key]
+    if type(None) in typing.get_args(kind):  # int | None
+        if value.lower() == "none":
+            return key, None
+        kind, *_ = typing.get_args(kind)
+    if typing.get_origin(kind) is not tuple:
         return key, _value(text, key, value, kind)
+    kind, *_ = typing.get_args(kind)
     items = [item.strip() for item in value.split(",") if item.strip()]
     return key, tuple(_value(text, key, item, kind) for item in items)
 

@@ -90,8 +90,18 @@ def train(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:
             validation = run.train()
             training.update_network()
             report = run.finish(validation) if is_chief else None
-            _distribution.barrier(strategy)
+        _leave_together(strategy, recipe, output)
     return report
+
+
+def _leave_together(strategy, recipe, output):
+    """The last wait for the other workers; one that has left after the report is not lost."""
+    try:
+        with _distribution.noticing_lost_workers():
+            _distribution.barrier(strategy)
+    except WorkerLost:
+        if not _folder.is_finished(output, recipe.steps):
+            raise
 
 
 def train_or_exit(recipe: Recipe, output: str | os.PathLike) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ def main():
     print(machine())
     print(f"{'':24} {'plain':>9} {'folded':>9} {'ratio':>6}  layers")
     for backbone, output_stride in NETWORKS:
-        model = models.build(backbone, 21, output_stride)
+        model = models.build(backbone, 21, output_stride, decoder="dupsampling")
         folded = export.fold(model)
         plain = _graph(lambda x, model=model: tf.argmax(model(x, training=False), -1))
         short = _graph(lambda x, folded=folded: folded(x, training=False))

@@ -62,6 +62,7 @@ def disturbed(model):
 
 
 def ours(output_stride, backbone="resnet50", features=FEATURE, dtype=None, **keywords):
+    keywords = {"decoder": "dupsampling", **keywords}
     model = models.build(backbone, 21, output_stride, features, **keywords)
     folded = export.fold(disturbed(model), dtype=dtype)
     return lambda image: folded(image, training=False)

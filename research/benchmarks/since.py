@@ -50,7 +50,7 @@ def label_map(backend, backbone):
 
     keras.utils.set_random_seed(0)
     image = pixels(1, SIDES[backbone])
-    model = models.build(backbone, 21, output_stride=16)
+    model = models.build(backbone, 21, 16, decoder="dupsampling")
     if backend == "litert":
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "model.tflite"
@@ -91,6 +91,8 @@ def step(backend, backbone):
         name="step",
         num_classes=21,
         backbone=backbone,
+        low_level_features=(),
+        decoder="dupsampling",
         crop_size=(side, side),
         batch_size=2,
         steps=10,

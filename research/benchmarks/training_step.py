@@ -32,6 +32,8 @@ def step(backbone, classes, side, batch, packed):
         name="step",
         num_classes=classes,
         backbone=backbone,
+        low_level_features=(),
+        decoder="dupsampling",
         crop_size=(side, side),
         batch_size=batch,
         steps=STEPS,

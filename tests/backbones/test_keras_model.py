@@ -51,7 +51,7 @@ def test_a_classifier_is_cut_at_its_last_feature_map():
         model = models.build(backbone, num_classes=3)
         encoder = model.get_layer(backbone.name)
         assert encoder.layers[-1].name == "out_relu"
-        assert model.get_layer("dupsampling").ratio == 32
+        assert model.get_layer("bilinear").ratio == 32
         assert model.input_shape == (None, 96, 96, 3)
 
 
@@ -91,7 +91,7 @@ def test_an_encoder_that_ends_earlier_reaches_a_smaller_stride():
         models.build(whole, output_stride=16)
     encoder = keras.Model(whole.input, whole.get_layer("conv4_block6_out").output)
     model = models.build(encoder, num_classes=3, output_stride=16)
-    assert model.get_layer("dupsampling").ratio == 16
+    assert model.get_layer("bilinear").ratio == 16
 
 
 @pytest.mark.usefixtures("without_values")

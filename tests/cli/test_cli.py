@@ -178,7 +178,7 @@ def test_flops_prints_a_table_by_part(capsys):
     arguments = "--backbone mobilenet_v2 --num-classes 3 --low-level-features b2u2c3 conv1"
     _cli.main(["flops", *arguments.split(), "--input-size", "64", "96"])
     printed = capsys.readouterr().out
-    assert "mobilenet_v2_dupsampling, one image of 64 x 96" in printed
+    assert "mobilenet_v2_thin, one image of 64 x 96" in printed
     rows = [line.rsplit(maxsplit=2) for line in printed.splitlines()[2:]]
     numbers = [[int(n.replace(",", "")) for n in row[1:]] for row in rows]
     assert [row[0] for row in rows][-2:] == ["head", "total"] and len(rows) == 6

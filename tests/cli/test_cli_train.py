@@ -1,5 +1,6 @@
 """`keras-dup train`: from two folders to a trained network."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -67,11 +68,33 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     assert len(json.loads((run / "split.json").read_text())["val"]["files"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "decoder", "features"),
+    [
+        ([], "thin", ("b2u2c3",)),
+        (["--backbone", "resnet50"], "thin", ("b1u2c3",)),
+        (["--decoder", "bilinear"], "bilinear", ("b2u2c3", "b5u3c3")),
+        (["--ratio", "8"], "dupsampling", ("b2u2c3", "b5u3c3")),
+        (["channels=12"], "dupsampling", ("b2u2c3", "b5u3c3")),
+        (["projection=voc2012_r16_c64"], "dupsampling", ("b2u2c3", "b5u3c3")),
+        (["--weights", "voc_animals"], "bilinear", ("b2u2c3",)),
+        (["--weights", "voc_animals", "--channels", "12"], "dupsampling", ("b2u2c3",)),
+    ],
+)
+def test_the_decoder_is_thin_unless_an_option_is_of_w(tmp_path, options, decoder, features):
+    folders = ["--images", str(tmp_path), "--masks", str(tmp_path), "--num-classes", "21"]
+    arguments = _cli.parser().parse_args(["train", *folders, "-o", str(tmp_path / "run"), *options])
+    fields = _cli.train._fields(_cli.train._given(arguments))
+    recipe = _cli.train._completed(_cli.train._recipe_of(arguments), fields)
+    assert (recipe.decoder, recipe.low_level_features) == (decoder, features)
+
+
 def test_trained_weights_bring_their_architecture_and_a_start_for_another_w():
     recipe = training.Recipe("fine", 7, backbone="efficientnet_lite0", weights="voc_animals")
     found = _cli.train._completed(recipe, {"weights"})
     assert (found.decoder, found.fusion_stride, found.coarse_scores) == ("bilinear", 4, True)
     assert found.low_level_features == ("b2u2c3",) and found.backbone_rate == 0.2
+    recipe = dataclasses.replace(recipe, decoder="dupsampling")
     found = _cli.train._completed(recipe, {"weights", "decoder"})
     assert (found.decoder, found.fusion_stride, found.temperature) == ("dupsampling", 0, 1 / 16)
     assert found.low_level_features == ("b2u2c3",) and not found.train_temperature

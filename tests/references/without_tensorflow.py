@@ -62,6 +62,7 @@ def main(output):
         name="tiny",
         num_classes=7,
         network="without_tensorflow:tiny",
+        decoder="dupsampling",
         channels=8,
         crop_size=(32, 32),
         batch_size=4,

@@ -23,6 +23,8 @@ def recipe():
         "tiny",
         CLASSES,
         backbone="efficientnet_lite0",
+        low_level_features=(),
+        decoder="dupsampling",
         crop_size=CROP,
         batch_size=2,
         learning_rate=0.02,

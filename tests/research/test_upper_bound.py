@@ -17,6 +17,7 @@ TINY = training.Recipe(
     val_count=2,
     network="research.upper_bound:network",
     datasets="research.upper_bound:datasets",
+    decoder="dupsampling",
     channels=8,
     crop_size=(32, 32),
     batch_size=4,

@@ -43,6 +43,15 @@ def test_overrides_have_the_types_of_the_recipe():
     assert (given.steps, given.learning_rate, given.crop_size) == (7, 0.01, (64, 96))
     assert (given.low_level_features, given.decoder, given.jit_compile) == ((), "bilinear", True)
     assert given.class_weights == (1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    of_the_decoder = training.load_recipe("training/recipes/shapes.py", ["low_level_features=none"])
+    assert of_the_decoder.low_level_features is None
+
+
+def test_a_decoder_without_w_does_not_leave_a_projection_or_a_network_unused():
+    with pytest.raises(ValueError, match=r"projection=w.npz is for decoder=dupsampling, and dec"):
+        dataclasses.replace(TINY, decoder="thin", projection="w.npz")
+    with pytest.raises(ValueError, match="say decoder=dupsampling for a W fitted"):
+        dataclasses.replace(TINY, decoder="thin", network="my:network")
 
 
 def test_pretraining_without_a_fitted_w_is_refused():

@@ -12,7 +12,8 @@ from PIL import Image
 from tiny_run import TINY
 
 from keras_dup import data, projection, training
-from keras_dup.training import _checkpoint, _folder, _log, _run
+from keras_dup.training import _checkpoint, _distribution, _folder, _log, _run
+from keras_dup.training._errors import WorkerLost
 
 
 def test_a_run_of_another_recipe_is_not_continued(tmp_path):
@@ -192,3 +193,16 @@ def test_a_file_of_a_run_that_was_cut_short_is_named(name, finished, quick, tmp_
     (output / name).write_bytes(content[: len(content) - 30])
     with pytest.raises(ValueError, match=rf"{name}: .*damaged or cut short .*delete it"):
         training.train(TINY, output)
+
+
+def test_a_worker_that_leaves_first_at_the_end_is_not_lost(tmp_path, monkeypatch):
+    def gone(strategy):
+        raise WorkerLost("another worker of this run has ended")
+
+    monkeypatch.setattr(_distribution, "barrier", gone)
+    report = training.train(TINY, tmp_path)
+    assert report["steps"] == TINY.steps
+    # more steps: the report of the shorter run is no sign that this one is finished
+    monkeypatch.setattr(_run._Run, "finish", lambda run, validation: {})
+    with pytest.raises(WorkerLost):
+        training.train(dataclasses.replace(TINY, steps=TINY.steps + 1), tmp_path)

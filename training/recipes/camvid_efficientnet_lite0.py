@@ -39,6 +39,7 @@ recipe = Recipe(
     backbone="efficientnet_lite0",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("b2u2c3",),
     crop_size=(240, 320),
     batch_size=8,

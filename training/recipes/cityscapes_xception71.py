@@ -26,6 +26,7 @@ recipe = Recipe(
     backbone="xception71",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("mfb1u16c3",),
     channels=256,
     new_layers_variance=0.01,

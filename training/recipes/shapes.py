@@ -2,7 +2,7 @@
 
     python -m training.train training/recipes/shapes.py
 
-`make demo` runs it with both decoders. Differs from the paper in everything that time asks for:
+`make demo` runs it with three decoders. Differs from the paper in everything that time asks for:
 small images, 220 steps, a larger learning rate, moving averages of batch norm that follow, and a
 low-level feature, of 24 channels, that comes down by convolution.
 """
@@ -17,6 +17,7 @@ recipe = Recipe(
     backbone="efficientnet_lite0",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("b2u2c3",),
     channels=32,
     downsample="convolution",

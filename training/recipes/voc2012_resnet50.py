@@ -79,6 +79,7 @@ recipe = Recipe(
     backbone="resnet50",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("conv1_3", "b3u6c3"),
     channels=64,
     new_layers_variance=0.01,

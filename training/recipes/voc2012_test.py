@@ -35,6 +35,7 @@ recipe = Recipe(
     backbone="xception65",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("mfb1u16c3",),
     channels=128,
     new_layers_variance=0.01,

@@ -30,6 +30,7 @@ recipe = Recipe(
     datasets="research.upper_bound:datasets",
     network="research.upper_bound:network",
     output_stride=16,
+    decoder="dupsampling",
     channels=64,
     new_layers_variance=0.01,
     crop_size=(513, 513),

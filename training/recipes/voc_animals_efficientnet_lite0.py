@@ -34,6 +34,7 @@ recipe = Recipe(
     backbone="efficientnet_lite0",
     weights="imagenet",
     output_stride=16,
+    decoder="dupsampling",
     low_level_features=("b2u2c3", "b5u3c3"),
     initializer="nearest",
     temperature=1 / 16,
