@@ -170,8 +170,7 @@ def build(
     fitted, weights = _fitted(projection), _trained_model(weights)
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
     if known and fitted is not None:
-        known["num_classes"] = fitted.num_classes
-        decoder = decoder or (None if known["decoder"] == "dupsampling" else "dupsampling")
+        known["num_classes"], decoder = fitted.num_classes, decoder or "dupsampling"
     network = _network.resolve(
         preset,
         preprocessing,

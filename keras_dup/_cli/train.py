@@ -23,7 +23,7 @@ _DEFAULTS = {
 # what `_completed` sets where it is not given
 _COMPUTED = {
     "weights": "imagenet where the package has or downloads it",
-    "low_level_features": "the best of the backbone",
+    "low_level_features": "those of the decoder",
     "decoder": "thin; dupsampling where an option of W is given",
     "channels": "those of the backbone",
     "backbone_rate": "0.2 with weights, else 1",
