@@ -95,6 +95,17 @@ def test_an_encoder_that_ends_earlier_reaches_a_smaller_stride():
 
 
 @pytest.mark.usefixtures("without_values")
+def test_the_thin_decoder_takes_the_output_at_stride_4():
+    image = keras.Input((None, None, 3))
+    fine = keras.layers.Conv2D(4, 3, 4, padding="same", name="fine")(image)
+    last = keras.layers.Conv2D(4, 3, 4, padding="same", name="last")(fine)
+    model = models.build(keras.Model(image, [fine, last]), num_classes=3)
+    assert model.get_layer("fuse_fine_concat") and model.get_layer("bilinear").ratio == 4
+    model = models.build(keras.Model(image, last), num_classes=3)
+    assert model.get_layer("bilinear").ratio == 16
+
+
+@pytest.mark.usefixtures("without_values")
 def test_encoders_that_do_not_fit_are_named():
     small = applications.MobileNetV2(weights=None, include_top=False, alpha=0.35)
     with pytest.raises(ValueError, match=r"has no feature \['conv9'\]; its features are Conv1"):
