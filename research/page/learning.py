@@ -12,7 +12,7 @@ PROBED = """\
 
 By how much W beside interpolated scores changes the cross-entropy on val, on the features of a
 trained bilinear network, which stay as they are: above 0 it costs, below it helps. From the tables
-of `research.probes.learning_curve` above; the paper trains on 10,582 images."""
+of `research.probes.learning_curve` above; the paper's ablations have 1464 images."""
 TRAINED = """\
 And networks trained whole, DUpsampling from the bilinear start: by how many points mIoU, the pixel
 accuracy and the mean IoU of the frequent classes differ from bilinear's, means over the seeds of
