@@ -20,8 +20,7 @@ _RANGES = {
     **dict.fromkeys(("batch_norm_momentum", "backbone_batch_norm_momentum"), (0, True, 1, False)),
     **dict.fromkeys(("train_share", "hard_pixels"), (0, False, 1, True)),
     **dict.fromkeys(("auxiliary_weight", "teacher_weight"), (0, True, 1, True)),
-    **dict.fromkeys(("low_level_channels", "fusion_channels"), (0, True, None, 0)),
-    "backbone_rate": (0, True, None, 0),
+    **dict.fromkeys(("low_level_channels", "fusion_channels", "backbone_rate"), (0, True, None, 0)),
     "class_balance": (0, True, 0.5, True),
     "focal_gamma": (0, False, None, False),
 }
@@ -135,8 +134,7 @@ class Recipe:
     low_level_channels: int = 0
     """Channels that a low-level feature is brought to before it is fused; 0 for the default."""
     context_channels: int = 0
-    """Channels that ASPP's output is brought to before it goes up to fusion_stride; 0 for the
-    default."""
+    """Channels of ASPP's output before it goes up to fusion_stride; 0 for the default."""
     coarse_scores: bool = False
     """Add class scores of ASPP's output to those of the decoder; "thin" does."""
     initializer: str = "glorot_uniform"
@@ -162,8 +160,7 @@ class Recipe:
     """Height and width of training crops, in pixels. Best are multiples of the output stride plus
     one: validation has windows that the image's edge cuts, and 512 would never show one."""
     scale_range: tuple[float, float] = (0.5, 2.0)
-    """Bounds of the random scale of training images, drawn continuously (DeepLab: in steps of
-    0.25)."""
+    """Bounds of the random scale of training images, any in between (DeepLab: steps of 0.25)."""
     augmentation: tuple[str, ...] = ()
     """More effects on training images: "color_jitter", "grayscale", "gaussian_blur", "rotation",
     "erasing"; see `keras_dup.data.train_batches`."""
@@ -336,14 +333,11 @@ class Recipe:
                 f"what `build` gives; with network={self.network!r} leave them out"
             )
         if self.decoder != "dupsampling" and self.projection:
-            raise self._error(
-                f"projection={self.projection} is for decoder=dupsampling, and "
-                f"decoder={self.decoder}"
-            )
+            raise self._error(f"projection={self.projection} is for decoder=dupsampling")
         if self.network and self.decoder == "thin":
             raise self._error(
-                f"decoder=thin is for what `build` gives; with network={self.network!r} say "
-                "decoder=dupsampling for a W fitted to the label maps, decoder=bilinear for none"
+                f"network={self.network!r} is not thin; decoder=dupsampling fits a W for it, "
+                "decoder=bilinear none"
             )
         without_w = self.decoder != "dupsampling" or self.projection == "random"
         if self.pretraining_steps and without_w:
