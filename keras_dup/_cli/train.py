@@ -67,11 +67,12 @@ _OF_ANOTHER_START = {
     "interpolated_scores",
     "temperature",
     "train_temperature",
+    "pretraining_steps",
+    "new_layers_variance",
 }
-_OF_ANOTHER_START |= {"new_layers_variance", "pretraining_steps"}
 # where one of these is given, the decoder is DUpsampling by default
-_OF_W = {"ratio", "channels", "class_balance", "train_projection"} | _OF_ANOTHER_START
-_OF_W -= {"new_layers_variance"}
+_OF_W = {"ratio", "channels", "class_balance", "train_projection"}
+_OF_W |= _OF_ANOTHER_START - {"new_layers_variance"}
 
 
 def add(commands):
