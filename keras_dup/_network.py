@@ -1,6 +1,7 @@
 """What `keras_dup.models.build` builds: its arguments, completed and checked, and the model."""
 
 import types
+import warnings
 
 import keras
 
@@ -38,19 +39,25 @@ _DEFAULTS = {
     "interpolated_scores": False,
 }
 _KERAS_MODEL = {"low_level_features": (), "channels": 64, "output_stride": None}
-_OF_W = {"channels", "ratio", "initializer", "interpolated_scores"}
+_OF_W = ("projection", "temperature", "channels", "ratio", "initializer", "interpolated_scores")
+_NOTHING_TO_FUSE = (
+    "build: no feature at stride 4 of {} is known, and the thin decoder without one only "
+    "interpolates class scores. Name low_level_features, take decoder='dupsampling' with a "
+    "projection, or say decoder='bilinear' if that is what you want."
+)
 
 
-def resolve(preset, preprocessing, trained, has_w, **arguments):
+def resolve(preset, preprocessing, trained, **arguments):
     """Every argument of a network: as given, else the preset's, the trained model's, the backbone's
     or the default.
 
     Args:
         trained: the arguments of a trained model, {} without one.
-        has_w: a projection is given, or what only DUpsampling takes.
         arguments: those of `build`.
 
     Returns: a namespace of `arguments`, with `backbone` a name or a `keras.Model`.
+
+    Warns: the thin decoder finds nothing to fuse, and no one said that there is nothing.
 
     Raises:
         ValueError: a value is unknown or out of its range.
@@ -61,18 +68,30 @@ def resolve(preset, preprocessing, trained, has_w, **arguments):
     given = {key: value for key, value in arguments.items() if value is not None}
     row = {key: value for key, value in PRESETS.get(preset, {}).items() if value is not None}
     trained = {key: value for key, value in trained.items() if value is not None}
-    decoder = {**trained, **row, **given}.get("decoder")
+    of_w = [name for name in _OF_W if name in given]
+    decoder = {**row, **given}.get("decoder")
+    decoder = decoder or ("dupsampling" if of_w else trained.get("decoder"))
     if decoder != trained.get("decoder"):
         trained = {key: trained[key] for key in OF_ENCODER if key in trained}
     backbone = {**_DEFAULTS, **trained, **row, **given}["backbone"]
     if backbone != row.get("backbone", backbone):
         row = {"num_classes": row["num_classes"], "decoder": row["decoder"]}
     known = _KERAS_MODEL if isinstance(backbone, keras.Model) else _BACKBONES.get(backbone, {})
-    decoder = decoder or ("dupsampling" if has_w or _OF_W & set(given) else "thin")
+    decoder = decoder or "thin"
+    of_w = [name for name in of_w if not isinstance(given[name], str) or given[name] != "random"]
+    if of_w and decoder in DECODERS and decoder != "dupsampling":
+        raise ValueError(
+            f"build: {of_w[0]} is of DUpsampling; decoder={decoder!r} has none: leave it out, or "
+            "take decoder='dupsampling'"
+        )
     if decoder == "thin":
         known = {**known, "low_level_features": _thin_features(backbone)}
-        if {**known, **trained, **row, **given}["low_level_features"]:  # else nothing is fused
+        said = {**trained, **row, **given}
+        if {**known, **said}["low_level_features"]:
             known |= THIN
+        elif "low_level_features" not in said:
+            name = backbone.name if isinstance(backbone, keras.Model) else backbone
+            warnings.warn(_NOTHING_TO_FUSE.format(name), stacklevel=3)
     network = {**_DEFAULTS, **known, **trained, **row, **given}
     network = types.SimpleNamespace(**{**network, "backbone": backbone, "decoder": decoder})
     _check(network, preprocessing)
@@ -115,19 +134,12 @@ def _check(network, preprocessing):
         raise ValueError(
             "build: interpolated_scores=True has a start of its own; leave initializer out"
         )
-    if network.ratio and network.decoder != "dupsampling":
-        raise ValueError(f"build: ratio is of DUpsampling; decoder={network.decoder!r} has none")
     if preprocessing is not None and not is_model:
         raise ValueError(f"build: {network.backbone} has its preprocessing inside; leave it out")
 
 
 def assemble(network, preprocessing, fitted, channels, temperature, starts):
     """The model of a network; `starts` sets the first weights of its decoder."""
-    if fitted is not None and network.decoder != "dupsampling":
-        raise ValueError(
-            f"build: decoder={network.decoder!r} has no place for a projection; leave it out, or "
-            "take decoder='dupsampling'"
-        )
     start, channels = (
         _start(network, fitted) if starts else None,
         _channels(network, channels, fitted),

@@ -96,8 +96,8 @@ def build(
             stride, which is its default.
         low_level_features: names of features of the backbone, any number; () for none. Of a
             `keras.Model`: names of layers, of its outputs (`output_names`) or of levels of its
-            `pyramid_outputs`; () by default, for "thin" the output or level at stride 4. They are
-            fused from coarse to fine.
+            `pyramid_outputs`; () by default, for "thin" the output or level at stride 4, with a
+            warning where none is known. They are fused from coarse to fine.
         channels: C~. By default that of the projection, else of the preset or backbone (64 for a
             `keras.Model`).
         projection: a `LabelProjection`; a `LabelAutoencoder`, whose decoder then is the upsampling;
@@ -162,20 +162,22 @@ def build(
     Raises:
         ValueError: an unknown name (the known ones are listed); strides in the wrong order; a
             `keras.Model` whose features do not fit (the error says which and why); a projection of
-            another ratio, class count or number of channels than the model's, or beside a decoder
-            without W; none where `initializer` or `interpolated_scores` needs one; weights that do
-            not fit the backbone; a W in `weights` that does not fit, and no projection in its
+            another ratio, class count or number of channels than the model's; none where
+            `initializer` or `interpolated_scores` needs one; an argument of DUpsampling alone
+            beside another decoder (but projection="random", which is nothing there); weights that
+            do not fit the backbone; a W in `weights` that does not fit, and no projection in its
             place.
     """
     fitted, weights = _fitted(projection), _trained_model(weights)
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
     if known and fitted is not None:
-        known["num_classes"], decoder = fitted.num_classes, decoder or "dupsampling"
+        known["num_classes"] = fitted.num_classes
     network = _network.resolve(
         preset,
         preprocessing,
         known,
-        projection is not None or temperature != 1,
+        projection=projection,
+        temperature=None if temperature == 1 else temperature,
         backbone=backbone,
         num_classes=num_classes,
         output_stride=output_stride,
@@ -192,7 +194,7 @@ def build(
         initializer=initializer,
         interpolated_scores=interpolated_scores,
     )
-    brings_w = bool(known) and projection is None
+    brings_w = known.get("decoder") == "dupsampling" and projection is None
     model = _network.assemble(network, preprocessing, fitted, channels, temperature, not brings_w)
     has_w = fitted is not None
     if weights is not None:

@@ -94,13 +94,6 @@ def test_a_shipped_projection_is_taken_by_name():
     np.testing.assert_allclose(rows @ rows.T, np.eye(64), atol=1e-5)
 
 
-def test_a_projection_that_the_decoder_does_not_use_is_refused():
-    with pytest.raises(ValueError, match="decoder='bilinear' has no place for a projection"):
-        models.build(**SMALL, decoder="bilinear", projection=fitted())
-    with pytest.raises(ValueError, match="'bilinear' has no place for a projection"):
-        models.build(preset="voc2012_resnet50_bilinear", projection="voc2012_r16_c64")
-
-
 def test_a_network_without_a_projection_says_what_to_do(tmp_path, recwarn):
     with pytest.warns(UserWarning, match=r"W is random.*projection\.fit.*set_projection"):
         model = models.build(**SMALL, channels=8)
@@ -143,10 +136,30 @@ def test_what_only_dupsampling_takes_asks_for_it():
         {"preset": "voc2012_xception65"},
     ):
         assert models.build(**{**SMALL, **given}).get_layer("dupsampling")
-    with pytest.raises(ValueError, match="ratio is of DUpsampling; decoder='thin' has none"):
-        models.build(**SMALL, decoder="thin", ratio=4)
-    with pytest.raises(ValueError, match="decoder='thin' has no place for a projection"):
-        models.build(**SMALL, decoder="thin", projection=fitted())
+    trained = models.build(**SMALL)
+    for given in ({"projection": "random"}, {"channels": 8}, {"temperature": 0.1}):
+        assert models.build(weights=trained, **given).get_layer("dupsampling")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"projection": "voc2012_r16_c64"},
+        {"temperature": 0.1},
+        {"channels": 8},
+        {"ratio": 4},
+        {"initializer": "nearest"},
+        {"interpolated_scores": True},
+    ],
+    ids=str,
+)
+def test_what_only_dupsampling_takes_is_refused_beside_another_decoder(given):
+    (name,) = given
+    for decoder in ("thin", "bilinear"):
+        with pytest.raises(ValueError, match=f"{name} is of DUpsampling; decoder='{decoder}' has"):
+            models.build(**SMALL, decoder=decoder, **given)
+    with pytest.raises(ValueError, match=f"{name} is of DUpsampling; decoder='bilinear' has none"):
+        models.build(preset="voc2012_xception65_bilinear", **given)
 
 
 @pytest.mark.usefixtures("without_values")
@@ -160,9 +173,13 @@ def test_the_thin_decoder_fuses_at_stride_4(backbone):
 
 
 @pytest.mark.usefixtures("without_values")
-def test_without_a_feature_at_stride_4_the_thin_decoder_interpolates():
-    for network in ({"backbone": "vit_base_patch16"}, {**SMALL, "low_level_features": ()}):
+def test_without_a_feature_at_stride_4_the_thin_decoder_interpolates_and_says_so(recwarn):
+    vit = {"backbone": "vit_base_patch16"}
+    for network in (vit, {**vit, "low_level_features": ()}, {**SMALL, "low_level_features": ()}):
         model = models.build(**network)
+        said = [w for w in recwarn if "feature at stride 4 of vit_base_patch16" in str(w.message)]
+        assert len(said) == (network is vit) and (not said or said[0].filename == __file__)
+        recwarn.clear()
         names = [layer.name for layer in model.layers if layer.name.startswith("scores")]
         assert names == ["scores"] and model.get_layer("bilinear").ratio == 16
 

@@ -10,7 +10,8 @@ from keras_dup._trained import architecture, is_of_backbone
 SMALL = {"backbone": "efficientnet_lite0", "num_classes": 3, "channels": 4}
 NETWORKS = {
     "thin": {
-        "decoder": "bilinear", "output_stride": 32, "low_level_features": ("b2u2c3",),
+        "decoder": "bilinear", "channels": None, "output_stride": 32,
+        "low_level_features": ("b2u2c3",),
         "fusion_stride": 8, "fusion_channels": 16, "low_level_channels": 8, "coarse_scores": True,
     },
     "two-step": {

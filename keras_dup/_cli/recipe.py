@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Mapping
 
-from keras_dup.training import _recipe
+from keras_dup.training import _recipe, _recipe_files
 
 __all__ = ["add_fields", "given"]
 
@@ -105,9 +105,7 @@ def _kind(field):
         return {"action": argparse.BooleanOptionalAction}
     if field.name in _recipe.WORDS:
         return {"choices": _recipe.WORDS[field.name], "type": field.type}
-    kind = field.type
-    if type(None) in typing.get_args(kind):
-        kind, *_ = typing.get_args(kind)  # int of "int | None"
+    kind = _recipe_files.without_none(field.type)
     if typing.get_origin(kind) is tuple:
         return {"nargs": "*", "metavar": _METAVARS[typing.get_args(kind)[0]]}
     return {"type": kind, "metavar": _METAVARS[kind]}

@@ -216,7 +216,7 @@ def _completed(recipe, given):
     known = {} if trained else dict(_BACKBONES.get(recipe.backbone, {}))
     thin = known.pop("thin", ())
     if known and recipe.decoder == "thin":
-        known["low_level_features"] = thin
+        known["low_level_features"] = thin or None
     if recipe.backbone in _pretrained.IMAGENET:
         known["weights"] = "imagenet"
     if (recipe.weights if "weights" in given else "weights" in known) and not recipe.network:

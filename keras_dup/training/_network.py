@@ -29,25 +29,28 @@ def build_network(
         model = recipe.function(recipe.network)(recipe, projection)
     else:
         weights = models._trained_model(recipe.weights)
-        without_w = "random" if recipe.decoder == "dupsampling" else None
+        has_w = recipe.decoder == "dupsampling" or projection is not None
+        of_w = {
+            "projection": "random" if projection is None else projection,
+            "channels": recipe.channels,
+            "ratio": recipe.ratio or None,
+            "temperature": recipe.temperature,
+            "initializer": recipe.initializer,
+            "interpolated_scores": recipe.interpolated_scores,
+        }
         model = models.build(
             backbone=recipe.backbone,
             num_classes=recipe.num_classes,
             output_stride=recipe.output_stride,
             low_level_features=recipe.low_level_features,
-            channels=recipe.channels,
-            projection=without_w if projection is None else projection,
             decoder=recipe.decoder,
-            temperature=recipe.temperature,
             downsample=recipe.downsample,
-            ratio=recipe.ratio or None,
             fusion_stride=recipe.fusion_stride or None,
             fusion_channels=recipe.fusion_channels or None,
             low_level_channels=recipe.low_level_channels or None,
             context_channels=recipe.context_channels or None,
             coarse_scores=recipe.coarse_scores or None,
-            initializer=recipe.initializer,
-            interpolated_scores=recipe.interpolated_scores,
+            **(of_w if has_w else {}),
         )
         if recipe.new_layers_variance:
             draw_new_layers(model, recipe.new_layers_variance, recipe.seed)

@@ -75,15 +75,20 @@ def _parse(text):
         known = hint(key, types) or f" with a key of {', '.join(types)}"
         raise ValueError(f"{text!r}: expected key=value{known}")
     kind = types[key]
-    if type(None) in typing.get_args(kind):  # int | None
-        if value.lower() == "none":
-            return key, None
-        kind, *_ = typing.get_args(kind)
+    if type(None) in typing.get_args(kind) and value.lower() == "none":
+        return key, None
+    kind = without_none(kind)
     if typing.get_origin(kind) is not tuple:
         return key, _value(text, key, value, kind)
     kind, *_ = typing.get_args(kind)
     items = [item.strip() for item in value.split(",") if item.strip()]
     return key, tuple(_value(text, key, item, kind) for item in items)
+
+
+def without_none(kind):
+    """X of the type `X | None`; another type as it is."""
+    kinds = typing.get_args(kind)
+    return kinds[0] if type(None) in kinds else kind
 
 
 def _value(text, key, value, kind):

@@ -73,6 +73,7 @@ def test_two_folders_and_a_class_count_train_a_network(folders, tmp_path, capsys
     [
         ([], "thin", ("b2u2c3",)),
         (["--backbone", "resnet50"], "thin", ("b1u2c3",)),
+        (["--backbone", "vit_base_patch16"], "thin", None),  # `build` warns
         (["--decoder", "bilinear"], "bilinear", ("b2u2c3", "b5u3c3")),
         (["--ratio", "8"], "dupsampling", ("b2u2c3", "b5u3c3")),
         (["channels=12"], "dupsampling", ("b2u2c3", "b5u3c3")),

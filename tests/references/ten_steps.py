@@ -48,7 +48,7 @@ class UnevenVoid(data.Shapes):
         return label_map
 
 
-def build(num_classes, output_stride, projection, channels, **_):
+def build(num_classes, output_stride, projection=None, channels=64, **_):
     """In place of `models.build`: one convolution and the paper's head, quick to trace."""
     image = keras.Input((None, None, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1)(image)
