@@ -107,7 +107,7 @@ def build(
             fitted projection before training, here or by
             `model.get_layer("dupsampling").set_projection(projection)`.
         decoder: "dupsampling" (the paper, Fig. 2), "bilinear" (DeepLabv3+, Fig. 1) or "thin":
-            "bilinear" with `fusion_stride` 4, 64 `fusion_channels`, 32 `low_level_channels`, 32
+            "bilinear" with `fusion_stride` 4, 128 `fusion_channels`, 48 `low_level_channels`, 64
             `context_channels` and `coarse_scores`, on a feature at stride 4. The default is
             "dupsampling" where a projection or another argument of it is given, else "thin".
         weights: None; "imagenet", for the backbone (in the package or downloaded); a trained model

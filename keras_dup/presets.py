@@ -31,9 +31,9 @@ _BACKBONES = {
 # what decoder="thin" stands for: DeepLabv3+'s decoder, in fewer channels and beside coarse scores
 THIN = {
     "fusion_stride": 4,
-    "fusion_channels": 64,
-    "low_level_channels": 32,
-    "context_channels": 32,
+    "fusion_channels": 128,
+    "low_level_channels": 48,
+    "context_channels": 64,
     "coarse_scores": True,
 }
 
