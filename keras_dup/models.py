@@ -170,8 +170,7 @@ def build(
     """
     fitted, weights = _fitted(projection), _trained_model(weights)
     known = _trained.architecture(weights) if isinstance(weights, keras.Model) else {}
-    if known and fitted is not None:
-        known["num_classes"] = fitted.num_classes
+    known |= {"num_classes": fitted.num_classes} if known and fitted is not None else {}
     network = _network.resolve(
         preset,
         preprocessing,
