@@ -30,7 +30,7 @@ def build_network(
     else:
         weights = models._trained_model(recipe.weights)
         has_w = recipe.decoder == "dupsampling" or projection is not None
-        of_w = {
+        of_w: dict[str, Any] = {
             "projection": "random" if projection is None else projection,
             "channels": recipe.channels,
             "ratio": recipe.ratio or None,
