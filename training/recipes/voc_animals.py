@@ -1,4 +1,4 @@
-"""The network of the package, `voc_animals`: the thin decoder, in two rounds.
+"""The network of the package, `voc_animals`: a thin branch at stride 4, bilinear, in two rounds.
 
     python -m training.train training/recipes/voc_animals.py --output training/runs/voc_animals
     python -m training.train training/recipes/voc_animals.py steps=1400 steps_per_epoch=350 seed=1 \
@@ -16,8 +16,13 @@ from keras_dup.training import load_recipe
 recipe = dataclasses.replace(
     load_recipe(pathlib.Path(__file__).with_name("voc_animals_efficientnet_lite0.py")),
     name="voc_animals",
-    decoder="thin",
-    low_level_features=None,  # those of the decoder
+    decoder="bilinear",
+    low_level_features=("b2u2c3",),
+    fusion_stride=4,
+    fusion_channels=64,
+    low_level_channels=32,
+    context_channels=32,
+    coarse_scores=True,
     steps=4050,
     steps_per_epoch=1350,
 )
