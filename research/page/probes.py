@@ -78,6 +78,29 @@ def edges(experiments, found):
     return lines + table(["", "", *columns], rows)
 
 
+def borders(experiments, found):
+    """A line per row, and per row without its added codes; the label maps first."""
+    blocks = found["rows"][0]["blocks"]
+    columns = ["", "mIoU", f"mIoU under {found['width']} px", "mean boundary IoU"]
+    columns += [f"on the grid of {one['ratio']}" for one in blocks]
+    lines = [
+        "mIoU on val, mIoU of the pixels near a change of label, mean boundary IoU, and the share"
+        " of the predicted borders between labels that lie on a grid of pixels; chance gives"
+        f" {' and '.join(percent([one['chance']]) for one in blocks)}:",
+        "",
+    ]
+    rows = [["label maps", "", "", "", *(percent([one["truth"]]) for one in blocks)]]
+    for row, added in dict.fromkeys((one["row"], one["added"]) for one in found["rows"]):
+        runs = [one for one in found["rows"] if (one["row"], one["added"]) == (row, added)]
+        label = experiments.rows[row].label + ("" if added else ", what W adds set to 0")
+        cells = [percent([one[key] for one in runs]) for key in ("miou", "near", "boundary_iou")]
+        shares = zip(*(one["blocks"] for one in runs), strict=True)
+        shares = [[one["predicted"] for one in grid] for grid in shares]
+        cells += ["" if None in grid else percent(grid) for grid in shares]  # no borders
+        rows.append([label, *cells])
+    return lines + table(columns, rows)
+
+
 def features(experiments, found):
     """A line per network."""
     lines = [
@@ -166,6 +189,7 @@ PROBES = {
     "class_*.json": one_class,
     "priors.json": priors,
     "edges.json": edges,
+    "borders.json": borders,
     "probe.json": features,
     "heads.json": heads,
     "pictures.json": learning_curve,

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from keras_dup.data import VOID
-from research.probes import blocks, class_priors, compare_rows, edges, features, one_class
+from keras_dup.layers import DUpsampling
+from keras_dup.projection import LabelProjection
+from research.probes import blocks, borders, class_priors, compare_rows, edges, features, one_class
 
 
 def test_the_largest_gains_come_first_and_the_largest_losses_last():
@@ -89,3 +91,16 @@ def test_borders_on_the_grid_are_counted_over_all_label_maps():
     label_map[8:] += 2  # 40 off it
     found = blocks.share([label_map, np.zeros((20, 20), "uint8")])
     assert found == {"on_grid": 32, "borders": 72, "share": 32 / 72}
+
+
+def test_added_codes_at_zero_leave_nothing_of_a_feature_in_the_scores():
+    image = keras.Input((4, 4, 3))
+    matrix, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))
+    w = LabelProjection(matrix, np.arange(8.0), np.ones(8), 2, 2)  # rebuilds every window
+    codes = keras.layers.Conv2D(8, 1, bias_initializer="ones", name="compressed_edges")(image)
+    model = keras.Model(image, DUpsampling(2, 2, w, name="dupsampling")(codes))
+    images = np.random.default_rng(1).normal(size=(1, 4, 4, 3))
+    assert np.abs(model(images)).max() > 0.1
+    assert borders.without_added_codes(model)
+    np.testing.assert_allclose(model(images), 0, atol=1e-5)
+    assert not borders.without_added_codes(keras.Model(image, image))

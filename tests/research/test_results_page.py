@@ -17,6 +17,7 @@ from research.page import files, learning, markdown
 from research.page.probes import MEASURED_ON
 from research.probes import (
     bootstrap,
+    borders,
     class_priors,
     compare_rows,
     edges,
@@ -65,6 +66,7 @@ def tiny(tmp_path_factory):
         bootstrap.main(["tiny", "bilinear_0", "stride16_0", "--on", "train"])
         bootstrap.main(["tiny", "bilinear_0", "stride16_0"])
         edges.main(["tiny", "--rows", "stride16"])
+        borders.main(["tiny", "--rows", "stride16"])
         measure_features(monkeypatch)
         results.main()
     return folder
@@ -129,6 +131,8 @@ def test_probes_measure_what_the_report_of_a_run_has(tiny):
     _, of_val = read(tiny, "edges")["rows"]
     right = [accuracy or 0 for accuracy in of_val["accuracies"]]
     assert np.dot(of_val["pixels"], right) == pytest.approx(of_run["pixel_accuracy"])
+    (of_borders,) = read(tiny, "borders")["rows"]  # of no interpolated scores: nothing is added
+    assert of_borders["miou"] == pytest.approx(of_run["miou"]) and of_borders["added"]
     assert len(read(tiny, "heads")["rows"]) == 2 * len(heads.KINDS)
     counts = [one["pictures"] for one in read(tiny, "pictures")["rows"]]
     assert counts == [1, 1, 1, 1, 4, 4, 8, 8]
@@ -176,6 +180,7 @@ def test_the_page_has_pictures_and_commands(tiny):
         "probes.one_class tiny disc --rows stride16 --seeds 0 1",
         "probes.class_priors tiny --rows stride16 --seeds 0",
         "probes.edges tiny --rows stride16 --seeds 0",
+        "probes.borders tiny --rows stride16 --seeds 0",
         "probes.bootstrap tiny bilinear_0 stride16_0\n",
         "probes.bootstrap tiny bilinear_0 stride16_0 --on train",
     ):
