@@ -1,6 +1,7 @@
 """The network of a recipe, as it predicts."""
 
 import dataclasses
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +14,12 @@ from keras_dup.layers import AdaptiveTemperatureSoftmax
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.training._recipe import Recipe
 
+# fields that only a network with W uses, and that make the thin decoder no other one
+_OF_W = (
+    *("channels", "ratio", "initializer", "interpolated_scores", "temperature"),
+    *("train_temperature", "class_balance", "train_projection"),
+)
+
 
 def build_network(
     recipe: Recipe, projection: LabelProjection | LabelAutoencoder | None = None
@@ -24,12 +31,16 @@ def build_network(
         projection: the fitted W; None draws one at random.
 
     Returns: `keras.Model`, (B, H, W, 3) in 0..255 -> (B, H, W, K) probabilities.
+
+    Warns: the recipe sets what only DUpsampling has, but its decoder is "thin", the default.
     """
     if recipe.network:
         model = recipe.function(recipe.network)(recipe, projection)
     else:
         weights = models._trained_model(recipe.weights)
         has_w = recipe.decoder == "dupsampling" or projection is not None
+        if recipe.decoder == "thin" and not has_w:
+            _warn_of_unused(recipe)
         of_w: dict[str, Any] = {
             "projection": "random" if projection is None else projection,
             "channels": recipe.channels,
@@ -60,6 +71,17 @@ def build_network(
         model.layers[-1].trainable = recipe.train_temperature
         model.get_layer("dupsampling").trainable = recipe.train_projection
     return model
+
+
+def _warn_of_unused(recipe):
+    fields = {field.name: field.default for field in dataclasses.fields(recipe)}
+    unused = [name for name in _OF_W if getattr(recipe, name) != fields[name]]
+    if unused:
+        warnings.warn(
+            f"recipe {recipe.name}: {', '.join(unused)} without effect, for the decoder is thin; "
+            "decoder=dupsampling has W",
+            stacklevel=3,
+        )
 
 
 def architecture_of_weights(recipe: Recipe, given: Collection[str]) -> dict[str, Any]:

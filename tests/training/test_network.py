@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import types
+import warnings
 
 import deeplab
 import keras
@@ -80,6 +81,22 @@ def test_a_recipe_is_like_the_trained_model_that_it_starts_from(capsys):
     assert (
         _network.architecture_of_weights(dataclasses.replace(recipe, weights="imagenet"), ()) == {}
     )
+
+
+def test_what_only_dupsampling_has_is_named_where_the_decoder_is_thin():
+    recipe = dataclasses.replace(
+        TINY, backbone="efficientnet_lite0", decoder="thin", low_level_features=None
+    )
+    fields = {field.name: field.default for field in dataclasses.fields(recipe)}
+    of_w = {name: fields[name] for name in _network._OF_W}
+    changes = {"channels": 128, "initializer": "nearest", "train_temperature": False}
+    recipe = dataclasses.replace(recipe, **of_w)
+    with pytest.warns(UserWarning, match="channels, initializer, train_temperature without effect"):
+        training.build_network(dataclasses.replace(recipe, **changes))
+    with warnings.catch_warnings(action="error"):
+        training.build_network(recipe)
+        for decoder in ("bilinear", "dupsampling"):
+            training.build_network(dataclasses.replace(recipe, decoder=decoder, channels=128))
 
 
 def test_new_layers_are_drawn_with_the_variance_of_the_recipe():
