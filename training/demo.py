@@ -15,13 +15,13 @@ import statistics
 import time
 
 from keras_dup import export, models, pictures
-from keras_dup.training import datasets, load_recipe, predictor, train_or_exit
+from keras_dup.training import Recipe, datasets, load_recipe, predictor, train_or_exit
 from training.train import RAW, RUNS
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
 DECODERS = {  # the last is exported
     "bilinear": {},
-    "thin": {"low_level_channels": 0, "downsample": "subsample"},
+    "thin": {"channels": Recipe.channels, "low_level_channels": 0, "downsample": "subsample"},
     "dupsampling": {
         "ratio": 4,
         "fusion_stride": 4,
