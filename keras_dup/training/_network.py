@@ -8,17 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dup import _pretrained, models
+from keras_dup import _network, _pretrained, models
 from keras_dup._trained import NEW_LAYERS, OF_ENCODER, architecture
 from keras_dup.layers import AdaptiveTemperatureSoftmax
 from keras_dup.projection import LabelAutoencoder, LabelProjection
 from keras_dup.training._recipe import Recipe
 
-# fields that only a network with W uses, and that make the thin decoder no other one
-_OF_W = (
-    *("channels", "ratio", "initializer", "interpolated_scores", "temperature"),
-    *("train_temperature", "class_balance", "train_projection"),
-)
+# fields that only a network with W uses
+_OF_W = {*_network._OF_W, "train_temperature", "class_balance", "train_projection"}
 
 
 def build_network(
@@ -74,8 +71,8 @@ def build_network(
 
 
 def _warn_of_unused(recipe):
-    fields = {field.name: field.default for field in dataclasses.fields(recipe)}
-    unused = [name for name in _OF_W if getattr(recipe, name) != fields[name]]
+    of_w = [field for field in dataclasses.fields(recipe) if field.name in _OF_W]
+    unused = [field.name for field in of_w if getattr(recipe, field.name) != field.default]
     if unused:
         warnings.warn(
             f"recipe {recipe.name}: {', '.join(unused)} without effect, for the decoder is thin; "
