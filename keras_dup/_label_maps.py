@@ -16,6 +16,7 @@ __all__ = [
     "class_text",
     "confusion",
     "count_ids",
+    "different_names",
     "doubt",
     "ious",
     "palette",
@@ -248,3 +249,18 @@ def _percent(share):
     if share < 0.001:
         return "under 0.1 %"
     return f"{100 * share:.1f} %" if share < 0.01 else f"{100 * share:.0f} %"
+
+
+def different_names(names: list[str], other: list[str], whose: str) -> str:
+    """Says where the classes have other names than in the model; "" where they do not.
+
+    Args: the K names in the model; K others; where these are.
+    """
+    ids = [str(k) for k in range(len(names))]
+    pairs = [(k, *pair) for k, pair in enumerate(zip(names, other, strict=True))]
+    differ = [pair for pair in pairs if pair[1].casefold() != pair[2].casefold()]
+    if not differ or ids in (names, other):
+        return ""
+    k, ours, theirs = differ[0]
+    count = f"{len(differ)} of {len(names)} classes have other names in {whose} than in the model"
+    return f"{count}: class {k} is {theirs!r} there, {ours!r} here"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_dup import _label_maps
-from keras_dup._label_maps import IdCounts, IdTable, count_ids, doubt
+from keras_dup._label_maps import IdCounts, IdTable, count_ids, different_names, doubt
 from keras_dup.data import Examples
 
 IDS = {-1: 255, 0: 0, 1: 1, 2: 2}
@@ -81,3 +81,11 @@ def test_void_is_one_number_for_the_whole_package():
     from keras_dup import data, evaluation, losses
 
     assert {data.VOID, evaluation.VOID, losses.VOID, _label_maps.VOID} == {255}
+
+
+def test_where_names_of_classes_differ_is_said():
+    say = different_names
+    assert say(["sky", "road"], ["Sky", "road"], "x") == say(["0", "1"], ["sky", "road"], "x") == ""
+    message = say(["sky", "road"], ["road", "car"], "the data set")
+    assert message.startswith("2 of 2 classes have other names in the data set than in the model")
+    assert message.endswith("class 0 is 'road' there, 'sky' here")

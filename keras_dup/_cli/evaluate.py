@@ -49,7 +49,7 @@ def _check(arguments):
 
 def _run(arguments):
     from keras_dup import evaluation
-    from keras_dup._label_maps import count_ids, doubt
+    from keras_dup._label_maps import count_ids, different_names, doubt
 
     options.set_limits(arguments)
     paths = [Path(arguments.output) / name for name in _FILES] if arguments.output else []
@@ -58,7 +58,7 @@ def _run(arguments):
     against = _against(arguments, names)
     dataset = options.labelled(arguments, names)
     options.plan(arguments, paths, dataset)
-    options.warn(_different(names, list(dataset.class_names), "the data set"))
+    options.warn(different_names(names, list(dataset.class_names), "the data set"))
     options.warn(count_ids(dataset.label_maps()).complaint(len(names), names))
     report = evaluation.evaluate(
         predict,
@@ -107,6 +107,8 @@ def _titles(arguments):
 
 def _against(arguments, names):
     """How the model of --compare predicts; None without one. ValueError if its classes differ."""
+    from keras_dup._label_maps import different_names
+
     if arguments.compare is None:
         return None
     predict, other = options.predictor(
@@ -115,20 +117,8 @@ def _against(arguments, names):
     if len(other) != len(names):
         classes = f"{len(other)} classes, {arguments.model} {len(names)}"
         raise ValueError(f"--compare: {arguments.compare} has {classes}; they cannot be compared")
-    options.warn(_different(names, other, arguments.compare))
+    options.warn(different_names(names, other, arguments.compare))
     return predict
-
-
-def _different(names, other, whose):
-    """What to say where others call the classes otherwise than the model does; "" for nothing."""
-    ids = [str(k) for k in range(len(names))]
-    pairs = [(k, *pair) for k, pair in enumerate(zip(names, other, strict=True))]
-    differ = [pair for pair in pairs if pair[1].casefold() != pair[2].casefold()]
-    if not differ or ids in (names, other):
-        return ""
-    k, ours, theirs = differ[0]
-    count = f"{len(differ)} of {len(names)} classes have other names in {whose} than in the model"
-    return f"{count}: class {k} is {theirs!r} there, {ours!r} here"
 
 
 def _ratio(network):

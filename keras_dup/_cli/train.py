@@ -231,7 +231,7 @@ def _completed(recipe, given):
 
 def _check_network(recipe):
     """Raises ValueError or OSError for a network that cannot be built, before files are read."""
-    from keras_dup import _keras_private, _pretrained, models, projection
+    from keras_dup import _keras_private, _pretrained, models, presets, projection
     from keras_dup.projection import _fitting
     from keras_dup.training import build_network
 
@@ -245,8 +245,11 @@ def _check_network(recipe):
         known = ("imagenet", *models._MODELS)
         raise ValueError(f"weights={weights}: no such file{hint(weights, known)}")
     teacher = recipe.file_or_name(recipe.teacher)
-    if teacher and not _there(teacher):
-        raise ValueError(f"teacher={teacher}: no such file")
+    if teacher:
+        try:
+            presets.check_model(teacher)
+        except ValueError as error:
+            raise ValueError(f"teacher={error}") from None
     if recipe.network:
         return
     named = recipe.projection not in ("", "random", "nearest")

@@ -1,10 +1,12 @@
 """What a training step makes small: the recipe's loss, an auxiliary head, a teacher."""
 
+import warnings
+
 import keras
 from keras import ops
 
-from keras_dup._backbones import PATCHES
-from keras_dup._label_maps import VOID
+from keras_dup import models
+from keras_dup._label_maps import VOID, different_names
 from keras_dup._loss_terms import LossSum, over_replicas, valid_labels
 from keras_dup._packed_loss import packed_loss
 from keras_dup.layers import BilinearUpsampling
@@ -32,7 +34,11 @@ def _term(recipe, name):
 
 
 def auxiliary_scores(model, recipe):
-    """Class scores from ASPP's output, (B, h, w, K)."""
+    """Class scores from ASPP's output at the size of its windows, (B, h*r, w*r, K).
+
+    Bilinear interpolation; features sit where the decoder of the model has them: at the centres of
+    windows if it has no other upsampling than DUpsampling.
+    """
     layers = {layer.name: layer for layer in model.layers}
     if "aspp_projection_relu" not in layers:
         raise ValueError(
@@ -40,20 +46,40 @@ def auxiliary_scores(model, recipe):
             "`build`, which this network does not have; set it to 0"
         )
     features = layers["aspp_projection_relu"].output
-    return keras.layers.Conv2D(recipe.num_classes, 1, name=AUXILIARY)(features)
+    scores = keras.layers.Conv2D(recipe.num_classes, 1, name=AUXILIARY)(features)
+    centred = all(x.centred for x in model.layers if isinstance(x, BilinearUpsampling))
+    return BilinearUpsampling(recipe.output_stride, centred, dtype="float32")(scores)
 
 
-def read_teacher(recipe):
-    """The trained model that the recipe names, frozen; None without one."""
+def read_teacher(recipe, class_names=None):
+    """The trained model that the recipe names, frozen; None without one.
+
+    Args:
+        recipe: the recipe.
+        class_names: of the network that it teaches. A warning tells of other names.
+
+    Raises:
+        ValueError: no model, or one of another number, another order of classes or another size
+            of image.
+    """
     if not recipe.teacher:
         return None
-    teacher = keras.models.load_model(recipe.teacher, compile=False)
-    teacher.trainable = False
-    if teacher.output_shape[-1] != recipe.num_classes:
+    teacher = models.load(recipe.teacher)
+    about = f"recipe {recipe.name}: teacher {recipe.teacher}"
+    if len(teacher.output_shape) != 4 or teacher.output_shape[-1] != recipe.num_classes:
         raise ValueError(
-            f"recipe {recipe.name}: teacher {recipe.teacher} has {teacher.output_shape[-1]} "
-            f"classes, but num_classes={recipe.num_classes}"
+            f"{about} gives {teacher.output_shape}, but num_classes={recipe.num_classes}; "
+            f"(B, H, W, {recipe.num_classes}) is needed, probabilities"
         )
+    size = teacher.input_shape[1:3]
+    if any(one not in (None, crop) for one, crop in zip(size, recipe.crop_size, strict=True)):
+        raise ValueError(f"{about} takes images of {size}, but crop_size={recipe.crop_size}")
+    names = models.class_names(teacher)
+    if names and class_names and (told := different_names(class_names, names, "the teacher")):
+        if sorted(names) == sorted(class_names):
+            raise ValueError(f"{about} has the classes in another order; {told}")
+        warnings.warn(f"{about}: {told}", stacklevel=3)
+    teacher.trainable = False
     return teacher
 
 
@@ -78,7 +104,8 @@ def objective(recipe, loss, head=(), teacher=None):
             distilled = distillation(labels, teacher(images, training=False), outputs)
             value = (1 - recipe.teacher_weight) * value + recipe.teacher_weight * distilled
         if auxiliary:
-            scores = upsampled(auxiliary[0], labels.shape[1:], recipe)
+            height, width = labels.shape[1:]
+            scores = auxiliary[0][:, :height, :width]
             value += recipe.auxiliary_weight * loss(labels, scores)
         return value
 
@@ -101,12 +128,3 @@ def distillation(labels, probabilities, logits):
     log_s = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     divergence = ops.sum(q * (log_q - log_s), axis=-1)
     return ops.divide_no_nan(ops.sum(divergence * valid), over_replicas(ops.sum(valid)))
-
-
-def upsampled(scores, size, recipe):
-    """Class scores (B, h, w, K) at the size of the labels, by bilinear interpolation."""
-    ratio = recipe.output_stride
-    centred = recipe.decoder == "dupsampling" and recipe.window_ratio == ratio
-    centred = centred or recipe.backbone in PATCHES
-    scores = BilinearUpsampling(ratio, centred, dtype="float32")(scores)
-    return scores[:, : size[0], : size[1]]

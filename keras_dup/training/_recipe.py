@@ -222,8 +222,8 @@ class Recipe:
     """Weight of the loss of an auxiliary head, 0 to 1: class scores from ASPP's output, bilinearly
     upsampled. The trained model does not have this head. 0 for none."""
     teacher: str = ""
-    """A trained model, `.keras`, of the same classes, that the network learns to answer like
-    (distillation); a path as weights."""
+    """A trained model of the same classes that the network learns to answer like (distillation):
+    a path, or what else `keras_dup.models.load` takes."""
     teacher_weight: float = 0.5
     """Weight of the distillation loss, 0 to 1; the cross-entropy has the rest."""
     dtype_policy: str = "float32"

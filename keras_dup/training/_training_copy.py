@@ -4,6 +4,7 @@ import time
 
 import keras
 
+from keras_dup import models
 from keras_dup._keras_private import BuiltFromShape, sublayers
 from keras_dup._loss_terms import over_replicas
 from keras_dup._packed_loss import packs
@@ -44,7 +45,7 @@ def training_copy(
             several replicas; a teacher of other classes; an auxiliary head without ASPP.
     """
     _check(recipe, replicas)
-    teacher, loss = read_teacher(recipe), recipe_loss(recipe)
+    teacher, loss = read_teacher(recipe, models.class_names(model)), recipe_loss(recipe)
     upsampling = {layer.name: layer for layer in model.layers}.get("dupsampling")
     packed = packed and type(upsampling) is DUpsampling and not recipe.teacher
     packed = packed and packs(loss)

@@ -329,14 +329,6 @@ def test_unknown_models_formats_and_missing_masks_are_named(labelled, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_evaluate_says_where_names_of_classes_differ():
-    say = evaluate._different
-    assert say(["sky", "road"], ["Sky", "road"], "x") == say(["0", "1"], ["sky", "road"], "x") == ""
-    message = say(["sky", "road"], ["road", "car"], "the data set")
-    assert message.startswith("2 of 2 classes have other names in the data set than in the model")
-    assert message.endswith("class 0 is 'road' there, 'sky' here")
-
-
 def test_models_of_other_classes_are_not_compared(monkeypatch):
     monkeypatch.setattr(options, "predictor", lambda arguments: (np.asarray, list("abc")))
     arguments = argparse.Namespace(model="x.keras", compare="y.keras")

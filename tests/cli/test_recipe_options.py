@@ -83,6 +83,7 @@ def test_what_cannot_be_is_told_before_keras_is_loaded(arguments, told, monkeypa
         ("--weights run/best.keras", "weights=.run/best.keras.*no such file"),
         ("--backbone efficientnet_lite1 --weights imagenet", "not for efficientnet_lite1; there"),
         ("--teacher big.keras", "teacher=big.keras: no such file"),
+        ("--teacher voc_animal", "teacher=voc_animal: no such file.*did you mean 'voc_animals'"),
         ("--projection w.npz", "w.npz"),
         (
             "--ratio 2 --fusion-stride 2 --channels 64",

@@ -10,7 +10,8 @@ import pytest
 from ten_steps import build
 from tiny_run import TINY
 
-from keras_dup import data, models, training
+from keras_dup import _keras_private, data, models, training
+from keras_dup._labelled import labelled
 from keras_dup.training import _checkpoint, _distribution, _objective
 
 
@@ -56,16 +57,29 @@ def test_distillation_is_the_divergence_over_labelled_pixels():
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("decoder", ["dupsampling", "bilinear"])
-def test_auxiliary_scores_are_upsampled_to_the_labels(decoder):
-    recipe = dataclasses.replace(TINY, decoder=decoder)
-    scores = np.random.default_rng(0).normal(size=(1, 2, 3, 7)).astype("float32")
-    found = keras.ops.convert_to_numpy(_objective.upsampled(scores, (30, 41), recipe))
-    assert found.shape == (1, 30, 41, 7)
-    corner = 0 if decoder == "bilinear" else 8  # of a window, or its centre: between 7 and 8
-    value = found[0, 0, 0] if not corner else found[0, 7:9, 7:9].mean((0, 1))
-    tolerance = 1e-6 if not corner else 0.15
-    np.testing.assert_allclose(value, scores[0, 0, 0], atol=tolerance)
+W = {"decoder": "dupsampling", "projection": "random"}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options", "corner"),
+    [
+        ("efficientnet_lite0", W, 8),  # the centre of a window of W
+        ("efficientnet_lite0", {"decoder": "bilinear"}, 0),  # its first pixel
+        ("efficientnet_lite0", {"decoder": "thin"}, 0),
+        ("efficientnet_lite0", {**W, "ratio": 8, "low_level_features": ("b3u2c3",)}, 0),
+        ("vit_base_patch16", {"decoder": "bilinear"}, 8),
+    ],
+)
+def test_auxiliary_scores_sit_where_the_decoder_has_its_features(backbone, options, corner):
+    with _keras_private.without_values():
+        model = models.build(backbone, num_classes=7, **options)
+    scores = _objective.auxiliary_scores(model, TINY)
+    upsampling = scores._keras_history.operation
+    values = np.random.default_rng(0).normal(size=(1, 2, 3, 7)).astype("float32")
+    found = keras.ops.convert_to_numpy(upsampling(values))
+    assert found.shape == (1, 32, 48, 7)
+    value = found[0, 7:9, 7:9].mean((0, 1)) if corner else found[0, 0, 0]
+    np.testing.assert_allclose(value, values[0, 0, 0], atol=0.15 if corner else 1e-6)
 
 
 def test_all_parts_add_up_and_the_head_does_not_reach_the_network(helped, fitted):
@@ -79,7 +93,7 @@ def test_all_parts_add_up_and_the_head_does_not_reach_the_network(helped, fitted
     parts = [
         0.7 * loss(labels, logits),
         0.3 * _objective.distillation(labels, q, logits),
-        0.4 * loss(labels, _objective.upsampled(scores, (32, 32), helped)),
+        0.4 * loss(labels, scores),
     ]
     assert float(model.loss_of(images, labels, [logits, scores])) == pytest.approx(
         float(sum(parts)), rel=1e-6
@@ -113,10 +127,43 @@ def test_helps_that_cannot_be_are_named(helped, fitted, quick):
     other = dataclasses.replace(TINY, teacher=helped.teacher, num_classes=3, decoder="bilinear")
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Softmax()(image))
-    with pytest.raises(ValueError, match="has 7 classes, but num_classes=3"):
+    with pytest.raises(ValueError, match=r"gives \(None, None, None, 7\), but num_classes=3"):
         training.training_copy(model, other)
     with pytest.raises(ValueError, match=r"teacher_weight=2; 0 to 1"):
         dataclasses.replace(TINY, teacher_weight=2)
+
+
+def test_a_teacher_of_other_classes_sizes_or_outputs_is_named(tmp_path, recwarn):
+    image = keras.Input((None, None, 3))
+    fixed = keras.Input((64, 64, 3))
+    scores = keras.layers.Softmax()
+    for name, model in {
+        "teacher": labelled(keras.Model(image, scores(image)), ["sky", "road", "tree"]),
+        "fixed": keras.Model(fixed, scores(fixed)),
+        "flat": keras.Model(image, keras.ops.argmax(image, axis=-1)),
+    }.items():
+        model.save(tmp_path / f"{name}.keras")
+    recipe = dataclasses.replace(TINY, num_classes=3, teacher=str(tmp_path / "teacher.keras"))
+    assert _objective.read_teacher(recipe, ["sky", "road", "tree"]).trainable is False
+    assert _objective.read_teacher(recipe, ["0", "1", "2"]) and not len(recwarn)
+    with pytest.raises(ValueError, match=r"another order; 2 of 3 .*class 0 is 'sky' there, 'road'"):
+        _objective.read_teacher(recipe, ["road", "sky", "tree"])
+    with pytest.warns(UserWarning, match="1 of 3 classes .*class 2 is 'tree' there, 'bush' here"):
+        _objective.read_teacher(recipe, ["sky", "road", "bush"])
+    for name, told in {
+        "fixed": r"takes images of \(64, 64\), but crop_size=\(32, 32\)",
+        "flat": r"gives \(None, None, None\), but num_classes=3; \(B, H, W, 3\) is needed",
+        "none": "",
+    }.items():
+        with pytest.raises(ValueError, match=told):
+            _objective.read_teacher(
+                dataclasses.replace(recipe, teacher=str(tmp_path / f"{name}.keras"))
+            )
+    (tmp_path / "damaged.keras").write_text("no model")
+    with pytest.raises(ValueError, match=r"damaged\.keras: cannot be loaded"):
+        _objective.read_teacher(
+            dataclasses.replace(recipe, teacher=str(tmp_path / "damaged.keras"))
+        )
 
 
 def test_two_replicas_learn_from_a_teacher_as_one_does(helped, fitted):
