@@ -189,7 +189,7 @@ PROBES = {
     "class_*.json": one_class,
     "priors.json": priors,
     "edges.json": edges,
-    "borders.json": borders,
+    "borders_*.json": borders,
     "probe.json": features,
     "heads.json": heads,
     "pictures.json": learning_curve,
