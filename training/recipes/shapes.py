@@ -3,8 +3,8 @@
     python -m training.train training/recipes/shapes.py
 
 `make demo` runs it with three decoders. Differs from the paper in everything that time asks for:
-small images, 220 steps, a larger learning rate, moving averages of batch norm that follow, and a
-low-level feature, of 24 channels, that comes down by convolution.
+small images, 220 steps, moving averages of batch norm that follow, and a low-level feature, of 24
+channels, that comes down by convolution.
 """
 
 from keras_dup.training import Recipe
@@ -26,7 +26,7 @@ recipe = Recipe(
     batch_size=8,
     steps=220,
     steps_per_epoch=55,
-    learning_rate=0.2,
+    learning_rate=0.07,
     weight_decay=4e-5,
     batch_norm_momentum=0.9,
 )
