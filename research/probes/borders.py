@@ -6,7 +6,7 @@ Measures finished runs on val: mIoU, mIoU of the pixels less than 4 pixels from 
 mean boundary IoU, and how many borders lie on the grids of 4 and of 16 pixels. A network whose W is
 added to interpolated scores is measured a second time with the added codes set to zero: with its
 interpolated scores alone, as near as W rebuilds them. Writes
-research/results/TABLE/borders_SEEDS.json.
+research/results/TABLE/borders_seedSEEDS.json.
 """
 
 import numpy as np
@@ -69,8 +69,8 @@ def main(arguments=None):
                 alone = measure(predictor(model), val)
                 found.append({"row": row, "seed": seed, "added": False, **alone})
     result = {"command": command, "width": WIDTH, "rows": found, "run": provenance()}
-    seeds = "_".join(map(str, arguments.seeds))
-    write_json(result, tables.RESULTS / arguments.table / f"borders_{seeds}.json")
+    seeds = "-".join(map(str, arguments.seeds))
+    write_json(result, tables.RESULTS / arguments.table / f"borders_seed{seeds}.json")
 
 
 if __name__ == "__main__":
