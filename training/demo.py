@@ -19,9 +19,11 @@ from keras_dup.training import Recipe, datasets, load_recipe, predictor, train_o
 from training.train import RAW, RUNS
 
 RECIPE = pathlib.Path(__file__).parent / "recipes/shapes.py"
+# as `build` has them: those of the recipe are of its DUpsampling
+PLAIN = {"channels": Recipe.channels, "low_level_channels": 0, "downsample": "subsample"}
 DECODERS = {  # the last is exported
-    "bilinear": {},
-    "thin": {"channels": Recipe.channels, "low_level_channels": 0, "downsample": "subsample"},
+    "bilinear": PLAIN,
+    "thin": PLAIN,
     "dupsampling": {
         "ratio": 4,
         "fusion_stride": 4,

@@ -131,7 +131,7 @@ def test_probes_measure_what_the_report_of_a_run_has(tiny):
     _, of_val = read(tiny, "edges")["rows"]
     right = [accuracy or 0 for accuracy in of_val["accuracies"]]
     assert np.dot(of_val["pixels"], right) == pytest.approx(of_run["pixel_accuracy"])
-    (of_borders,) = read(tiny, "borders_seed0")["rows"]  # of no interpolated scores: nothing is added
+    (of_borders,) = read(tiny, "borders_seed0")["rows"]  # W adds nothing to scores
     assert of_borders["miou"] == pytest.approx(of_run["miou"]) and of_borders["added"]
     assert len(read(tiny, "heads")["rows"]) == 2 * len(heads.KINDS)
     counts = [one["pictures"] for one in read(tiny, "pictures")["rows"]]
