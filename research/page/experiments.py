@@ -17,6 +17,7 @@ def section(name, found):
     lines += scores(experiments, found)
     lines += ["", f"Decoder, whole: multiply-adds in millions at {size}. IoU by class, in %:", ""]
     lines += [*classes(experiments, found), ""]
+    lines += on_the_way(experiments, found)
     if logged(found):
         lines += [f"![Loss, mIoU and T over the steps](results/{name}.png)", ""]
     commands = [_command(name, row, runs) for row, runs in found.items()]
@@ -73,6 +74,28 @@ def classes(experiments, found):
         means = [100 * statistics.mean(iou[name] or 0 for iou in several) for name in names]
         rows.append([experiments.rows[row].label, *(f"{mean:.0f}" for mean in means)])
     return table(["", *names], rows)
+
+
+def on_the_way(experiments, found):
+    """The lines of a table of mIoU on val at a quarter, half and three quarters of the run."""
+    scores = {}  # {step: {row: mIoU of each seed}}
+    for row, log in logged(found):
+        for line in log[:-1]:
+            if line.get("val_miou"):
+                by_row = scores.setdefault(int(line["step"]), {})
+                by_row.setdefault(row, []).append(float(line["val_miou"]))
+    steps = sorted(scores)
+    chosen = sorted({steps[len(steps) * k // 4] for k in (1, 2, 3)}) if steps else []
+    if not chosen:
+        return []
+    rows = [
+        [experiments.rows[row].label]
+        + [percent(scores[step][row]) if row in scores[step] else "" for step in chosen]
+        for row in found
+        if any(row in scores[step] for step in chosen)
+    ]
+    columns = ["", *(f"{step:,} steps" for step in chosen)]
+    return ["mIoU on val on the way:", "", *table(columns, rows), ""]
 
 
 def logged(found):

@@ -174,6 +174,7 @@ def test_the_page_has_a_line_for_everything_that_was_measured(tiny, lines):
 def test_the_page_has_pictures_and_commands(tiny):
     text = (tiny / "RESULTS.md").read_text()
     assert "## Tiny\n\nWords.\n" in text and "IoU by class" in text
+    assert "mIoU on val on the way:\n\n|  | 1 steps |\n" in text
     assert (tiny / "results/tiny.png").exists() and (tiny / "results/pictures.png").exists()
     for words in (
         "experiments tiny stride16 --seeds 0 1",
