@@ -56,5 +56,8 @@ def _finish(batches, whole=True):
     # One list of items for all replicas: sharding by files, the default, has no files to go by.
     policy = tf.data.experimental.AutoShardPolicy
     options = tf.data.Options()
+    # Autotuning looks again every minute, and a process that ends waits for that. Without it there
+    # is a call for each core.
+    options.autotune.enabled = False
     options.experimental_distribute.auto_shard_policy = policy.DATA if whole else policy.OFF
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

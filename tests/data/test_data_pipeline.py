@@ -33,6 +33,11 @@ def test_training_batches_have_static_shapes():
     assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
 
 
+def test_a_process_that_ends_does_not_wait_for_autotuning():
+    for batches in (train_batches(Coded(5), 4, (32, 48)), eval_batches(Coded(5))):
+        assert batches.options().autotune.enabled is False
+
+
 def test_a_stream_resumed_at_a_step_goes_on_as_if_it_had_not_stopped():
     data = Coded(5)
     full = list(islice(train_batches(data, 4, 32, seed=7), 8))
