@@ -51,12 +51,12 @@ def auxiliary_scores(model, recipe):
     return BilinearUpsampling(recipe.output_stride, centred, dtype="float32")(scores)
 
 
-def read_teacher(recipe, class_names=None):
+def read_teacher(recipe, class_names):
     """The trained model that the recipe names, frozen; None without one.
 
     Args:
         recipe: the recipe.
-        class_names: of the network that it teaches. A warning tells of other names.
+        class_names: of the network that it teaches, or None. A warning tells of other names.
 
     Raises:
         ValueError: no model, or one of another number, another order of classes or another size
